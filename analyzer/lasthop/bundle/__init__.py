@@ -1,0 +1,1 @@
+"""Bytes and places: opens bundles safely and says what each member is."""

@@ -1,0 +1,1 @@
+"""What Calico means: names, pools, blocks, expected routes, policy."""

@@ -1,0 +1,1 @@
+"""Captures: reading pcap and laying packets on the walk."""

@@ -1,0 +1,1 @@
+"""The command line: wiring and exit codes, no logic."""

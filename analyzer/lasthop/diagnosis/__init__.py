@@ -1,0 +1,1 @@
+"""Questions to verdicts: discovers flows, walks them, runs rules, ranks, names repairs."""

@@ -1,0 +1,1 @@
+"""Services, EndpointSlices and kube-proxy's chain names."""

@@ -1,0 +1,1 @@
+"""Rule book: load, guard, run, test, explain."""

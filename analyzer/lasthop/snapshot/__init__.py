@@ -1,0 +1,1 @@
+"""Builds NetNS, Node and Snapshot from artifacts; coverage, topology graph, fact tables."""
