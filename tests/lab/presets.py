@@ -1,0 +1,51 @@
+"""Ready clusters of two and three nodes that the samples and the tests start from."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface, IPv4Network
+
+from .model import ClusterSpec, Node, Pod, Policy, Port, Service
+
+HTTP = Port("http", 8080)
+BLOCKS = ("10.65.10.0/26", "10.65.27.64/26", "10.65.42.128/26", "10.65.63.192/26")
+
+
+def nodes(count: int, subnets: int = 1) -> tuple[Node, ...]:
+    """node1, node2 … on 10.10.1.0/24, or spread over 10.10.1.0/24, 10.10.2.0/24 … when there is more than one subnet."""
+    return tuple(
+        Node(f"node{i + 1}", IPv4Interface(f"10.10.{i % subnets + 1}.{11 + i}/24"), IPv4Network(BLOCKS[i])) for i in range(count)
+    )
+
+
+def pods(count: int) -> tuple[Pod, ...]:
+    """On each node one client in namespace default and one web server in namespace shop."""
+    result = []
+    for i in range(count):
+        letter = "abcd"[i]
+        result.append(Pod("default", f"client-{letter}", f"node{i + 1}", {"app": "client", "role": "client"}))
+        result.append(Pod("shop", f"web-{i}", f"node{i + 1}", {"app": "web", "tier": "front"}, (HTTP,), "web"))
+    return tuple(result)
+
+
+WEB = Service("shop", "web", "10.96.10.10", 80, 8080, {"app": "web"}, node_port=30080)
+
+
+def cluster(
+    routing: str = "bgp",
+    calico: str = "v3.33",
+    backend: str = "nft",
+    count: int = 2,
+    subnets: int = 1,
+    policies: tuple[Policy, ...] = (),
+    extra_pods: tuple[Pod, ...] = (),
+    services: tuple[Service, ...] = (WEB,),
+) -> ClusterSpec:
+    return ClusterSpec(
+        nodes=nodes(count, subnets),
+        pods=(*pods(count), *extra_pods),
+        services=services,
+        policies=policies,
+        routing=routing,
+        calico=calico,
+        backend=backend,
+    )
