@@ -1,4 +1,6 @@
-"""BIRD 2 configuration with the content that confd renders for Calico's BIRD: mesh peers, own block, export of pool routes."""
+"""BIRD 2 configuration with the content that confd renders for Calico's BIRD: mesh peers, own block, export of pool
+routes.
+"""
 
 from __future__ import annotations
 

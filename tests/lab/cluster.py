@@ -12,7 +12,7 @@ from pathlib import Path
 from . import bird, objects, ruleset
 from .felix import NodeRules
 from .machine import LabError, Machine, PodSandbox, run
-from .model import GATEWAY, HOST_MAC, VXLAN_DEVICE, ClusterSpec, Node, Pod
+from .model import GATEWAY, HOST_MAC, VXLAN_DEVICE, ClusterSpec, Node, Pod, Policy
 
 STANDINS = Path(__file__).parent / "standins"
 
@@ -103,12 +103,31 @@ class Cluster:
         )
         if self.spec.routing == "vxlan":
             self._vxlan(node)
-        felix = NodeRules(self.spec, node)
-        machine.run("ipset", "restore", text=felix.ipset_restore())
-        machine.run(f"iptables-{self.spec.backend}-restore", text=ruleset.render(felix))
+        self._program(node)
         machine.write("/var/lib/calico/nodename", node.name)
         machine.write("/var/lib/calico/mtu", str(self.spec.tunnel_mtu))
         machine.write("/etc/cni/net.d/10-calico.conflist", json.dumps(objects.cni_conflist(node), indent=2) + "\n")
+
+    def _program(self, node: Node) -> None:
+        """Load the node's sets and rules, and drop sets that no rule uses any more."""
+        machine, felix = self.node(node.name), NodeRules(self.spec, node)
+        machine.run("ipset", "restore", "-exist", text=felix.ipset_restore())
+        machine.run(f"iptables-{self.spec.backend}-restore", text=ruleset.render(felix))
+        for name in machine.run("ipset", "list", "-n").stdout.split():
+            if name not in felix.sets:
+                machine.run("ipset", "destroy", name)
+
+    def apply_policies(self, *policies: Policy) -> None:
+        """`calicoctl apply`: these are the policies from now on, in the datastore and on every node."""
+        self.spec.policies = policies
+        for node in self.spec.nodes:
+            self._program(node)
+            self._publish(node)
+
+    def _publish(self, node: Node) -> None:
+        """Hand the API objects to the stand-ins of kubectl and calicoctl."""
+        for name, text in objects.files(self.spec).items():
+            self.node(node.name).write(f"/opt/lab/{name}", text)
 
     def _vxlan(self, node: Node) -> None:
         route_mtu = f" mtu {self.spec.tunnel_mtu}" if self.spec.calico == "v3.33" else ""
@@ -129,10 +148,9 @@ class Cluster:
         self.node(node.name).shell("\n".join(lines))
 
     def _agents(self, node: Node) -> None:
-        """Start BIRD (bgp) and the stand-in of Felix, and hand the API objects to the stand-ins of kubectl and calicoctl."""
+        """Start BIRD (bgp) and the stand-in of Felix."""
         machine = self.node(node.name)
-        for name, text in objects.files(self.spec).items():
-            machine.write(f"/opt/lab/{name}", text)
+        self._publish(node)
         machine.spawn("calico-felix")
         if self.spec.routing == "bgp":
             for name, text in bird.config(self.spec, node).items():

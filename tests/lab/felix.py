@@ -2,7 +2,8 @@
 
 Chain texts, their order and the rule hashes follow felix/rules/*.go, felix/generictables/rules.go and
 felix/iptables/{match_builder,actions,renderer}.go of Calico v3.33-dev and v3.27; hash and name algorithms follow
-libcalico-go/lib/hash/unique_id.go. Hashes depend on every byte of the rendered text, so equal hashes prove an equal text.
+libcalico-go/lib/hash/unique_id.go. Hashes depend on every byte of the rendered text, so equal hashes prove an equal
+text.
 """
 
 from __future__ import annotations
@@ -36,13 +37,19 @@ class Dialect:
     tiers_named: bool
 
 
-V3_33 = Dialect("v3.33", 0x40000, 0x80000, 0x1B0000, 0x1A0000, 0x30000, "cali40network-ip-pools", True, True, True, True, True, True)
-V3_27 = Dialect("v3.27", 0, 0x40000, 0xF0000, 0xE0000, 0x10000, "cali40all-ipam-pools", False, False, False, False, False, False)
+V3_33 = Dialect(
+    "v3.33", 0x40000, 0x80000, 0x1B0000, 0x1A0000, 0x30000, "cali40network-ip-pools", True, True, True, True, True, True
+)
+V3_27 = Dialect(
+    "v3.27", 0, 0x40000, 0xF0000, 0xE0000, 0x10000, "cali40all-ipam-pools", False, False, False, False, False, False
+)
 DIALECTS = {"v3.33": V3_33, "v3.27": V3_27}
 
 
 def rule_hashes(chain: str, rules: list[str]) -> list[str]:
-    """The 16-character hash of each rule: a SHA-224 chain seeded with the chain's name (generictables/rules.go RuleHashes)."""
+    """The 16-character hash of each rule: a SHA-224 chain seeded with the chain's name (generictables/rules.go
+    RuleHashes).
+    """
     digest = hashlib.sha224(chain.encode()).digest()
     hashes = []
     for rule in rules:
@@ -52,23 +59,30 @@ def rule_hashes(chain: str, rules: list[str]) -> list[str]:
 
 
 def length_limited(prefix: str, ident: str, limit: int) -> str:
-    """prefix + ident when it fits, else prefix + `_` + url-safe base64 of SHA256(ident), cut (hash.GetLengthLimitedID)."""
+    """prefix + ident when it fits, else prefix + `_` + url-safe base64 of SHA256(ident), cut
+    (hash.GetLengthLimitedID).
+    """
     if len(prefix) + len(ident) <= limit:
         return prefix + ident
     digest = base64.urlsafe_b64encode(hashlib.sha256(ident.encode()).digest()).decode().rstrip("=")
     return (prefix + "_" + digest)[:limit]
 
 
-def canonical_selector(labels: dict[str, str], namespace: str | None) -> str:
-    """The selector as Felix prints it after parsing: double quotes, every && list in parentheses, namespace first."""
+def canonical_selector(labels: dict[str, str], namespace: str | None, selected_namespace: str | None = None) -> str:
+    """The selector as Felix prints it after parsing: double quotes, every && list in parentheses, namespace first.
+
+    `namespace` is the policy's own (no namespaceSelector), `selected_namespace` the one that a namespaceSelector names.
+    """
     terms = [f'{key} == "{value}"' for key, value in labels.items()]
     own = terms[0] if len(terms) == 1 else "(" + " && ".join(terms) + ")" if terms else "all()"
+    if selected_namespace:
+        return f'(pcns.projectcalico.org/name == "{selected_namespace}" && {own})'
     return own if namespace is None else f'(projectcalico.org/namespace == "{namespace}" && {own})'
 
 
-def selector_set(labels: dict[str, str], namespace: str | None) -> str:
+def selector_set(labels: dict[str, str], namespace: str | None, selected_namespace: str | None = None) -> str:
     """The IPv4 ipset name of a selector."""
-    digest = hashlib.sha224(("s:" + canonical_selector(labels, namespace)).encode()).digest()
+    digest = hashlib.sha224(("s:" + canonical_selector(labels, namespace, selected_namespace)).encode()).digest()
     return ("cali40s:" + base64.urlsafe_b64encode(digest).decode())[:31]
 
 
@@ -103,12 +117,9 @@ class NodeRules:
 
     def _peer_set(self, policy: Policy, rule: PolicyRule) -> str:
         assert rule.peer is not None
-        name = selector_set(rule.peer, policy.namespace)
-        peers = [
-            pod.ip
-            for pod in self.spec.pods
-            if (policy.namespace is None or pod.namespace == policy.namespace) and matches(rule.peer, pod)
-        ]
+        name = selector_set(rule.peer, policy.namespace, rule.peer_namespace)
+        namespace = rule.peer_namespace or policy.namespace
+        peers = [pod.ip for pod in self.spec.pods if namespace in (None, pod.namespace) and matches(rule.peer, pod)]
         self.sets[name] = ("hash:net", peers)
         return name
 
@@ -170,7 +181,8 @@ class NodeRules:
             masquerade.append(f"{tunnel} {local} --random-fully")
         t["cali-POSTROUTING"] = ["--jump cali-fip-snat", "--jump cali-nat-outgoing", *masquerade]
         t["cali-nat-outgoing"] = [
-            f"-m set --match-set cali40masq-ipam-pools src -m set ! --match-set {d.pools_set} dst --jump MASQUERADE --random-fully"
+            "-m set --match-set cali40masq-ipam-pools src "
+            f"-m set ! --match-set {d.pools_set} dst --jump MASQUERADE --random-fully"
         ]
         t["cali-fip-dnat"] = []
         t["cali-fip-snat"] = []
@@ -230,7 +242,9 @@ class NodeRules:
             t[f"cali-fw-{pod.interface}"] = self._endpoint(t, pod, ingress=False)
 
     def _dispatch(self, table: Chains, chain: str, direction: str, prefix: str) -> None:
-        """One jump per interface; interfaces that share the next character go through a child chain (rules/dispatch.go)."""
+        """One jump per interface; interfaces that share the next character go through a child chain
+        (rules/dispatch.go).
+        """
         unknown = f"{comment('Unknown interface')} --jump DROP"
         names = sorted(pod.interface for pod in self.pods)
         groups: dict[str, list[str]] = {}
@@ -271,7 +285,11 @@ class NodeRules:
                 chain = self._policy_chain(table, policy, ingress)
                 rules.append(f"-m mark --mark 0/{PASS:#x} --jump {chain}")
                 rules.append(f"{comment('Return if policy accepted')} {has(ACCEPT)} --jump RETURN")
-            end = "End of tier default. Drop if no policies passed packet" if d.tiers_named else "Drop if no policies passed packet"
+            end = (
+                "End of tier default. Drop if no policies passed packet"
+                if d.tiers_named
+                else "Drop if no policies passed packet"
+            )
             rules.append(f"{comment(end)} -m mark --mark 0/{PASS:#x} --jump DROP")
         for profile in pod.profiles:
             rules.append(f"--jump {self._profile_chain(table, profile, ingress)}")

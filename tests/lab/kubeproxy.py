@@ -1,4 +1,6 @@
-"""The chains of kube-proxy's iptables mode (pkg/proxy/iptables/proxier.go, Kubernetes 1.27 and later), for the lab's Services."""
+"""The chains of kube-proxy's iptables mode (pkg/proxy/iptables/proxier.go, Kubernetes 1.27 and later), for the lab's
+Services.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,14 @@ def port_id(service: Service) -> str:
 
 def nat(spec: ClusterSpec) -> tuple[list[str], dict[str, list[str]], list[str]]:
     """(chains, hook lines per kernel chain, rule lines) of table nat."""
-    chains = ["KUBE-KUBELET-CANARY", "KUBE-MARK-MASQ", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-PROXY-CANARY", "KUBE-SERVICES"]
+    chains = [
+        "KUBE-KUBELET-CANARY",
+        "KUBE-MARK-MASQ",
+        "KUBE-NODEPORTS",
+        "KUBE-POSTROUTING",
+        "KUBE-PROXY-CANARY",
+        "KUBE-SERVICES",
+    ]
     portals = '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'
     hooks = {
         "PREROUTING": [f"-A PREROUTING {portals}"],
@@ -38,7 +47,8 @@ def nat(spec: ClusterSpec) -> tuple[list[str], dict[str, list[str]], list[str]]:
         "-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000",
         "-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN",
         "-A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0",
-        '-A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
+        '-A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" '
+        "-j MASQUERADE --random-fully",
     ]
     for service in spec.services:
         pods = spec.endpoints_of(service)
@@ -53,7 +63,8 @@ def nat(spec: ClusterSpec) -> tuple[list[str], dict[str, list[str]], list[str]]:
             ext = service_chain(service, "KUBE-EXT-")
             chains.append(ext)
             rules.append(
-                f'-A KUBE-NODEPORTS -p {proto} -m comment --comment "{name}" -m {proto} --dport {service.node_port} -j {ext}'
+                f'-A KUBE-NODEPORTS -p {proto} -m comment --comment "{name}" '
+                f"-m {proto} --dport {service.node_port} -j {ext}"
             )
             masq = f'-m comment --comment "masquerade traffic for {name} external destinations"'
             rules += [f"-A {ext} {masq} -j KUBE-MARK-MASQ", f"-A {ext} -j {svc}"]
@@ -69,7 +80,8 @@ def nat(spec: ClusterSpec) -> tuple[list[str], dict[str, list[str]], list[str]]:
                 f"--to-destination {pod.ip}:{service.target_port}",
             ]
     rules.append(
-        '-A KUBE-SERVICES -m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain" '
+        "-A KUBE-SERVICES -m comment --comment "
+        '"kubernetes service nodeports; NOTE: this must be the last rule in this chain" '
         "-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
     )
     return chains, hooks, rules

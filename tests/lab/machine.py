@@ -1,6 +1,7 @@
 """Namespaces that look like machines: a process that holds them, and ways to run commands inside.
 
-Everything a machine sees is its own: network, mounts (/proc, /sys, /run, /tmp, /etc, /opt, /var/lib, /var/log, /usr/local/bin), process
+Everything a machine sees is its own: network, mounts (/proc, /sys, /run, /tmp, /etc, /opt, /var/lib, /var/log,
+/usr/local/bin), process
 ids, host name. Commands come from the real machine's /usr.
 """
 
@@ -15,8 +16,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else shutil.which("python3") or "python3"
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
-ETC_FILES = ("protocols", "services", "passwd", "group", "nsswitch.conf", "ld.so.cache", "localtime", "os-release", "debian_version")
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": "/root",
+}
+ETC_FILES = (
+    "protocols",
+    "services",
+    "passwd",
+    "group",
+    "nsswitch.conf",
+    "ld.so.cache",
+    "localtime",
+    "os-release",
+    "debian_version",
+)
 ETC_FOLDERS = ("alternatives", "iproute2", "bird", "ld.so.conf.d")
 
 INIT = """\
@@ -48,7 +63,9 @@ class LabError(RuntimeError):
     """A command of the lab failed, or the lab cannot be built on this machine."""
 
 
-def run(argv: Sequence[str], *, check: bool = True, text: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run(
+    argv: Sequence[str], *, check: bool = True, text: str | None = None, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
     """Run a command with the lab's environment. Raises LabError with its stderr when `check` and it fails."""
     done = subprocess.run(
         list(argv), input=text, capture_output=True, text=True, timeout=timeout, cwd="/", env=ENVIRONMENT, check=False
@@ -151,7 +168,9 @@ class Machine:
         target.chmod(mode)
 
     def inside(self, path: str) -> Path:
-        """Where the outer world finds a file of this machine. Absolute symbolic links (/var/run) do not work through it."""
+        """Where the outer world finds a file of this machine. Absolute symbolic links (/var/run) do not work through
+        it.
+        """
         return Path(f"/proc/{self.pid}/root{path}")
 
     def stop(self) -> None:
@@ -172,7 +191,9 @@ class PodSandbox:
         self.pid = child_of(self._holder.pid)
         self._wait_for_pause()
         self.pid_in_node = int(
-            next(line for line in Path(f"/proc/{self.pid}/status").read_text().splitlines() if line.startswith("NSpid:")).split()[-1]
+            next(
+                line for line in Path(f"/proc/{self.pid}/status").read_text().splitlines() if line.startswith("NSpid:")
+            ).split()[-1]
         )
         self.run("ip", "link", "set", "lo", "up")
 

@@ -1,11 +1,13 @@
-"""What a lab cluster is made of: nodes, pods, Services and policies, with names and addresses as Calico derives them."""
+"""What a lab cluster is made of: nodes, pods, Services and policies, with names and addresses as Calico derives
+them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network
 
 POOL = IPv4Network("10.65.0.0/16")
 SERVICE_CIDR = IPv4Network("10.96.0.0/12")
@@ -17,7 +19,9 @@ LAB_NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 
 
 def interface_name(namespace: str, pod: str) -> str:
-    """`cali` and the first 11 hex digits of SHA1("namespace.pod") (workload_endpoint_default.go, all Calico 3 versions)."""
+    """`cali` and the first 11 hex digits of SHA1("namespace.pod") (workload_endpoint_default.go, all Calico 3
+    versions).
+    """
     return "cali" + hashlib.sha1(f"{namespace}.{pod}".encode()).hexdigest()[:11]
 
 
@@ -34,7 +38,9 @@ def stable_mac(first: str, *words: str) -> str:
 
 @dataclass(slots=True)
 class Node:
-    """One node: its address on its subnet, its IPAM block, and (VXLAN) its tunnel address, the first one of the block."""
+    """One node: its address on its subnet, its IPAM block, and (VXLAN) its tunnel address, the first one of the
+    block.
+    """
 
     name: str
     address: IPv4Interface
@@ -135,11 +141,14 @@ class Service:
 
 @dataclass(slots=True)
 class PolicyRule:
-    """One rule of a policy: `peer` is a label selector (source for ingress, destination for egress) in the policy's namespace."""
+    """One rule of a policy. `peer` selects by label the source (ingress) or destination (egress), in `peer_namespace`
+    when given, else
+    in the policy's own namespace."""
 
     action: str
     protocol: str | None = None
     peer: dict[str, str] | None = None
+    peer_namespace: str | None = None
     peer_nets: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
 
@@ -163,7 +172,9 @@ class Policy:
 
 @dataclass(slots=True)
 class ClusterSpec:
-    """A whole cluster. `routing` is bgp (BIRD, no encapsulation) or vxlan (VXLAN Always); `calico` is v3.33 or v3.27."""
+    """A whole cluster. `routing` is bgp (BIRD, no encapsulation) or vxlan (VXLAN Always); `calico` is v3.33 or
+    v3.27.
+    """
 
     nodes: tuple[Node, ...]
     pods: tuple[Pod, ...]
@@ -200,11 +211,3 @@ class ClusterSpec:
 def matches(selector: dict[str, str], pod: Pod) -> bool:
     """True when the pod carries every label of the selector."""
     return all(pod.labels.get(key) == value for key, value in selector.items())
-
-
-def is_address(text: str) -> bool:
-    try:
-        IPv4Address(text)
-    except ValueError:
-        return False
-    return True

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv4Network
 
-from .model import ClusterSpec, Node, Pod, Policy, Port, Service
+from .model import ClusterSpec, Node, Pod, Policy, PolicyRule, Port, Service
 
 HTTP = Port("http", 8080)
 BLOCKS = ("10.65.10.0/26", "10.65.27.64/26", "10.65.42.128/26", "10.65.63.192/26")
 
 
 def nodes(count: int, subnets: int = 1) -> tuple[Node, ...]:
-    """node1, node2 … on 10.10.1.0/24, or spread over 10.10.1.0/24, 10.10.2.0/24 … when there is more than one subnet."""
+    """node1, node2 … on 10.10.1.0/24, or spread over 10.10.1.0/24, 10.10.2.0/24 … when there is more than one
+    subnet.
+    """
     return tuple(
-        Node(f"node{i + 1}", IPv4Interface(f"10.10.{i % subnets + 1}.{11 + i}/24"), IPv4Network(BLOCKS[i])) for i in range(count)
+        Node(f"node{i + 1}", IPv4Interface(f"10.10.{i % subnets + 1}.{11 + i}/24"), IPv4Network(BLOCKS[i]))
+        for i in range(count)
     )
 
 
@@ -49,3 +52,9 @@ def cluster(
         calico=calico,
         backend=backend,
     )
+
+
+def web_ingress(role: str) -> Policy:
+    """Policy shop/web-ingress: only pods of namespace default with this role may reach the web servers, on 8080."""
+    rule = PolicyRule("Allow", "TCP", peer={"role": role}, peer_namespace="default", ports=(8080,))
+    return Policy("shop", "web-ingress", {"app": "web"}, ingress=(rule,))

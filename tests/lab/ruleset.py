@@ -1,4 +1,6 @@
-"""One node's whole `iptables-restore` input: Felix's and kube-proxy's chains and hooks together, in the order of a settled node."""
+"""One node's whole `iptables-restore` input: Felix's and kube-proxy's chains and hooks together, in the order of a
+settled node.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ LARGE = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try: result is ok, timeout, refused, host-unreachable or net-unreachable; stage is where it ended (connect, answer, done)."""
+    """One try: result is ok, timeout, refused, host-unreachable or net-unreachable; stage is where it ended (connect,
+    answer, done).
+    """
 
     result: str
     stage: str

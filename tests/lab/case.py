@@ -1,0 +1,67 @@
+"""One sample: a cluster, a flow, what breaks it, what the client must see, and where an analyzer must find the
+break.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .faults import Command, Fault
+from .model import ClusterSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A break that the analyzer has to name, as the method counts: direction, step, node with the faulty state (None:
+    the wire).
+    """
+
+    direction: str
+    step: int
+    node: str | None
+    netns: str
+    object: str
+    cause: str
+    disposition: tuple[str, ...]
+    codes: tuple[str, ...] = ()
+    policy: str | None = None
+    share: float = 1.0
+    died_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`target` is `pod NS/NAME` or `service NS/NAME`; `symptoms` are the results that a broken try may show."""
+
+    name: str
+    title: str
+    spec: ClusterSpec
+    source: str
+    target: str
+    verdict: str
+    breaks: tuple[Break, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    symptoms: tuple[str, ...] = ("timeout",)
+    prepare: tuple[Command, ...] = ()
+    collect: tuple[str, ...] = ()
+    size: int = 0
+    tries: int = 3
+    harmless: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def target_key(self) -> str:
+        return self.target.split(" ", 1)[1]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the client connects to."""
+        if self.target.startswith("service "):
+            service = next(s for s in self.spec.services if s.key == self.target_key)
+            return service.cluster_ip, service.port
+        pod = self.spec.pod(self.target_key)
+        return pod.ip, pod.ports[0].number
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes whose bundles the sample holds."""
+        return self.collect or tuple(node.name for node in self.spec.nodes)

@@ -1,0 +1,189 @@
+"""The cases under samples/, each with the answer that a person who follows the packet finds."""
+
+from __future__ import annotations
+
+from .case import Break, Case
+from .case_parts import CLIENT, CLIENT_SET, SERVER, bgp, one, vxlan
+from .cases_reply import reply_breaks
+from .cases_request import request_breaks
+from .faults import Command, Fault
+from .presets import web_ingress
+from .traffic import LARGE
+
+
+def cases() -> tuple[Case, ...]:
+    """All samples, healthy ones first."""
+    return (*healthy(), *request_breaks(), *reply_breaks(), *policy_and_service(), *several())
+
+
+def healthy() -> tuple[Case, ...]:
+    own_block = "blackhole of the node's own block in its route table"
+    return (
+        Case(
+            "healthy-bgp",
+            "Pods on two nodes, BGP without encapsulation: works",
+            bgp(),
+            CLIENT,
+            f"pod {SERVER}",
+            "no-break",
+            size=LARGE,
+            harmless=(own_block, "no Felix: a stand-in answers its health port"),
+        ),
+        Case(
+            "healthy-vxlan",
+            "Pods on two nodes in two subnets, VXLAN: works",
+            vxlan(),
+            CLIENT,
+            f"pod {SERVER}",
+            "no-break",
+            size=LARGE,
+            harmless=(own_block, "no BIRD: right for VXLAN", "vxlan.calico in state UNKNOWN"),
+        ),
+        Case(
+            "healthy-same-node",
+            "Two pods of one node, iptables-legacy: works",
+            bgp("v3.27", "legacy"),
+            CLIENT,
+            "pod shop/web-0",
+            "no-break",
+            collect=("node1",),
+            size=LARGE,
+            harmless=(own_block, "the other node was not collected and is not needed"),
+        ),
+    )
+
+
+def policy_and_service() -> tuple[Case, ...]:
+    denied = bgp()
+    tightened = Fault(
+        (
+            Command(
+                "cluster",
+                "calicoctl apply -f web-ingress.yaml  # shop/web-ingress: source role == 'frontend'",
+                lambda c: c.apply_policies(web_ingress("frontend")),
+            ),
+        ),
+        (
+            Command(
+                "cluster",
+                "calicoctl apply -f web-ingress.yaml  # shop/web-ingress: source role == 'client'",
+                lambda c: c.apply_policies(web_ingress("client")),
+            ),
+        ),
+    )
+    base, three = bgp("v3.27"), bgp(count=3)
+    port = denied.pod(SERVER).ports[0].number
+    stop = f"kill $(ss -Hltnp sport = :{port} | sed 's/.*pid=\\([0-9]*\\).*/\\1/')"
+    start = "lab-server {name} tcp/{port} </dev/null >/dev/null 2>&1 &"
+    no_listener = one(f"pod {SERVER}", stop, start.format(name="web-1", port=port))
+    dead = "shop/web-2"
+    one_dead = one(f"pod {dead}", stop, start.format(name="web-2", port=port))
+    return (
+        Case(
+            "policy-deny-as-written",
+            "The policy allows another role than the client's",
+            denied,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    4,
+                    "node2",
+                    "host",
+                    "NetworkPolicy shop/web-ingress",
+                    "no policy rule allows this client: denied as written",
+                    ("DROPPED_BY_RULE",),
+                    policy="as-written",
+                ),
+            ),
+            (tightened,),
+            harmless=("the denied flow is what the policy says",),
+        ),
+        Case(
+            "server-not-listening",
+            "Nothing listens on the server pod's port",
+            base,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    4,
+                    "node2",
+                    "pod:" + SERVER,
+                    f"tcp/{port} in the pod",
+                    "no process listens on the port",
+                    ("NO_LISTENER",),
+                ),
+            ),
+            (no_listener,),
+            ("refused",),
+        ),
+        Case(
+            "service-one-dead-backend",
+            "One of three backends of the Service does not listen",
+            three,
+            CLIENT,
+            "service shop/web",
+            "partial",
+            (
+                Break(
+                    "request",
+                    4,
+                    "node3",
+                    "pod:" + dead,
+                    f"tcp/{port} in the pod",
+                    "no process listens on the port of this backend",
+                    ("NO_LISTENER",),
+                    share=1 / 3,
+                ),
+            ),
+            (one_dead,),
+            ("refused",),
+            tries=18,
+        ),
+    )
+
+
+def several() -> tuple[Case, ...]:
+    over = vxlan("v3.33")
+    client = over.pod(CLIENT)
+    rule = "FORWARD -o vxlan.calico -p tcp --dport 8080 -m comment --comment 'no web between sites' -j DROP"
+    return (
+        Case(
+            "two-faults",
+            "A foreign FORWARD rule on the client's node, and a stale policy set on the server's node",
+            over,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    2,
+                    "node1",
+                    "host",
+                    "filter FORWARD rule 1 (not Calico's)",
+                    "a foreign rule in FORWARD drops the request",
+                    ("DROPPED_BY_RULE",),
+                ),
+                Break(
+                    "request",
+                    4,
+                    "node2",
+                    "host",
+                    f"ipset {CLIENT_SET}, NetworkPolicy shop/web-ingress",
+                    f"the client's address {client.ip} is missing in the set of the policy's selector",
+                    ("DROPPED_BY_RULE",),
+                    policy="rendered-differs",
+                ),
+            ),
+            (
+                one("node1", f"iptables-nft -I {rule}", f"iptables-nft -D {rule}"),
+                one("node2", f"ipset del {CLIENT_SET} {client.ip}", f"ipset add {CLIENT_SET} {client.ip}"),
+            ),
+        ),
+    )

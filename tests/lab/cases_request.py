@@ -1,0 +1,256 @@
+"""Cases whose request is lost: steps 1 to 4."""
+
+from __future__ import annotations
+
+from .case import Break, Case
+from .case_parts import CLIENT, SERVER, bgp, one, vxlan
+from .faults import Command, Fault
+from .model import VXLAN_DEVICE
+
+
+def request_breaks() -> tuple[Case, ...]:
+    base = bgp()
+    client, server = base.pod(CLIENT), base.pod(SERVER)
+    block2 = base.node("node2").block
+    peer = "Mesh_" + base.node("node2").ip.replace(".", "_")
+    over = vxlan("v3.33", subnets=1, count=3)
+    fdb = f"bridge fdb replace {over.node('node2').vtep_mac} dev {VXLAN_DEVICE}"
+    birdc = "birdc -s /var/run/calico/bird.ctl"
+    wait = "for i in $(seq 100); do ip route show {block} | grep -q bird && exit 0; sleep 0.2; done; exit 1"
+    return (
+        Case(
+            "pod-no-default-route",
+            "The client pod has no default route",
+            base,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    1,
+                    "node1",
+                    "pod:" + CLIENT,
+                    "route table of the pod",
+                    "the pod's default route is missing",
+                    ("NO_ROUTE",),
+                ),
+            ),
+            (one(f"pod {CLIENT}", "ip route del default", "ip route add default via 169.254.1.1 dev eth0"),),
+            ("net-unreachable",),
+        ),
+        Case(
+            "gateway-does-not-answer",
+            "proxy_arp is off on the client's workload interface",
+            base,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    1,
+                    "node1",
+                    "host",
+                    f"proxy_arp of {client.interface}",
+                    "169.254.1.1 is not answered: proxy_arp is 0 on the pod's interface",
+                    ("NEIGHBOUR_FAILED",),
+                ),
+            ),
+            (
+                Fault(
+                    (
+                        Command("node1", f"echo 0 > /proc/sys/net/ipv4/conf/{client.interface}/proxy_arp"),
+                        Command(f"pod {CLIENT}", "ip neigh flush dev eth0"),
+                    ),
+                    (
+                        Command("node1", f"echo 1 > /proc/sys/net/ipv4/conf/{client.interface}/proxy_arp"),
+                        Command(f"pod {CLIENT}", "ip neigh flush dev eth0"),
+                    ),
+                ),
+            ),
+            ("timeout", "host-unreachable"),
+        ),
+        Case(
+            "bgp-session-down",
+            "The BGP session to the server's node is disabled on the client's node",
+            base,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    2,
+                    "node1",
+                    "host",
+                    f"route {block2}, BGP session {peer}",
+                    "no block route: the BGP session between the nodes is down",
+                    ("NO_ROUTE", "LEFT_EVIDENCE"),
+                ),
+            ),
+            (
+                Fault(
+                    (Command("node1", f"{birdc} disable {peer}"),),
+                    (Command("node1", f"{birdc} enable {peer}"), Command("node1", wait.format(block=block2))),
+                ),
+            ),
+        ),
+        Case(
+            "foreign-forward-drop",
+            "A site firewall drops forwarded packets to port 8080 on the client's node",
+            vxlan(),
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    2,
+                    "node1",
+                    "host",
+                    "filter FORWARD rule 1 (not Calico's)",
+                    "a foreign rule in FORWARD drops what Calico allowed",
+                    ("DROPPED_BY_RULE",),
+                ),
+            ),
+            (
+                one(
+                    "node1",
+                    "iptables-nft -I FORWARD -p tcp --dport 8080 -m comment --comment 'site firewall' -j DROP",
+                    "iptables-nft -D FORWARD -p tcp --dport 8080 -m comment --comment 'site firewall' -j DROP",
+                ),
+            ),
+        ),
+        Case(
+            "fdb-wrong-destination",
+            "The FDB entry of the server node's VTEP points at a third node",
+            over,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    2,
+                    "node1",
+                    "host",
+                    f"FDB entry {over.node('node2').vtep_mac} on {VXLAN_DEVICE}",
+                    "the VTEP's MAC is sent to the wrong node",
+                    ("WRONG_VNI_OR_MAC", "WRONG_HOST"),
+                    died_at="node3",
+                ),
+            ),
+            (
+                one(
+                    "node1",
+                    f"{fdb} dst {over.node('node3').ip} self permanent",
+                    f"{fdb} dst {over.node('node2').ip} self permanent",
+                ),
+            ),
+        ),
+        Case(
+            "wire-drops-vxlan",
+            "The router between the nodes drops UDP 4789",
+            vxlan(),
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    3,
+                    None,
+                    "host",
+                    "underlay between node1 and node2",
+                    "VXLAN packets leave node1 and do not reach node2",
+                    ("LOST_BETWEEN_CAPTURES",),
+                ),
+            ),
+            (
+                one(
+                    "router",
+                    "iptables-nft -A FORWARD -p udp --dport 4789 -j DROP",
+                    "iptables-nft -D FORWARD -p udp --dport 4789 -j DROP",
+                ),
+            ),
+        ),
+        Case(
+            "pod-route-missing",
+            "The server pod's /32 route is missing on its node",
+            base,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    4,
+                    "node2",
+                    "host",
+                    f"route {server.ip}",
+                    "the pod's /32 is missing; its own block's blackhole takes the packet",
+                    ("BLACKHOLED",),
+                ),
+            ),
+            (
+                one(
+                    "node2",
+                    f"ip route del {server.ip} dev {server.interface}",
+                    f"ip route add {server.ip} dev {server.interface} scope link metric 1024",
+                ),
+            ),
+        ),
+        Case(
+            "uplink-not-forwarding",
+            "Forwarding is off on the uplink of the server's node",
+            bgp("v3.27"),
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    4,
+                    "node2",
+                    "host",
+                    "sysctl net.ipv4.conf.eth0.forwarding",
+                    "the node does not forward what comes in on eth0",
+                    ("NOT_FORWARDING",),
+                ),
+            ),
+            (
+                one(
+                    "node2",
+                    "echo 0 > /proc/sys/net/ipv4/conf/eth0/forwarding",
+                    "echo 1 > /proc/sys/net/ipv4/conf/eth0/forwarding",
+                ),
+            ),
+        ),
+        Case(
+            "vxlan-sender-not-allowed",
+            "The client's node is missing in the server node's set of VXLAN senders",
+            vxlan("v3.33"),
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    4,
+                    "node2",
+                    "host",
+                    "ipset cali40all-vxlan-net, chain cali-INPUT",
+                    "the client's node is not in the set of allowed VXLAN senders",
+                    ("DROPPED_BY_RULE",),
+                ),
+            ),
+            (
+                one(
+                    "node2",
+                    f"ipset del cali40all-vxlan-net {vxlan().node('node1').ip}",
+                    f"ipset add cali40all-vxlan-net {vxlan().node('node1').ip}",
+                ),
+            ),
+        ),
+    )
