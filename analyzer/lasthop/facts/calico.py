@@ -48,6 +48,9 @@ class WorkloadEndpoint:
     profiles: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     container_id: str = ""
+    ports: tuple[tuple[str, str, int], ...] = ()
+    """Named ports: (name, protocol lower case, port)."""
+    service_account: str = ""
     derived: bool = False
     """True when built from a Kubernetes Pod and its annotations, because no endpoint object was collected."""
 
@@ -61,6 +64,8 @@ class HostEndpoint:
     expected_ips: tuple[Ip, ...] = ()
     profiles: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[tuple[str, str, int], ...] = ()
+    """Named ports: (name, protocol lower case, port)."""
 
 
 @dataclass(frozen=True, slots=True)

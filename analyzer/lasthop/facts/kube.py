@@ -23,6 +23,9 @@ class Pod:
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[tuple[str, int], ...] = ()
     """(protocol lower case, containerPort) pairs."""
+    named_ports: tuple[tuple[str, str, int], ...] = ()
+    """(name, protocol lower case, containerPort)."""
+    service_account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
