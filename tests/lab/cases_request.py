@@ -5,6 +5,7 @@ from __future__ import annotations
 from .case import Break, Case
 from .case_parts import CLIENT, SERVER, bgp, one, vxlan
 from .faults import Command, Fault
+from .felix import rule_hashes
 from .model import VXLAN_DEVICE
 
 
@@ -15,6 +16,9 @@ def request_breaks() -> tuple[Case, ...]:
     peer = "Mesh_" + base.node("node2").ip.replace(".", "_")
     over = vxlan("v3.33", subnets=1, count=3)
     fdb = f"bridge fdb replace {over.node('node2').vtep_mac} dev {VXLAN_DEVICE}"
+    dispatch = "cali-from-wl-dispatch"
+    own_chain = f"cali-fw-{client.interface}"
+    signature = rule_hashes(dispatch, [f"--in-interface {client.interface} --goto {own_chain}"])[0]
     birdc = "birdc -s /var/run/calico/bird.ctl"
     wait = "for i in $(seq 100); do ip route show {block} | grep -q bird && exit 0; sleep 0.2; done; exit 1"
     return (
@@ -88,6 +92,15 @@ def request_breaks() -> tuple[Case, ...]:
                     "no block route: the BGP session between the nodes is down",
                     ("NO_ROUTE", "LEFT_EVIDENCE"),
                 ),
+                Break(
+                    "reply",
+                    6,
+                    "node2",
+                    "host",
+                    f"route {base.node('node1').block}",
+                    "the other end of the same session has lost its block route as well",
+                    ("NO_ROUTE", "LEFT_EVIDENCE"),
+                ),
             ),
             (
                 Fault(
@@ -146,6 +159,59 @@ def request_breaks() -> tuple[Case, ...]:
                     "node1",
                     f"{fdb} dst {over.node('node3').ip} self permanent",
                     f"{fdb} dst {over.node('node2').ip} self permanent",
+                ),
+            ),
+        ),
+        Case(
+            "next-hop-mac-wrong",
+            "A permanent neighbour entry of the client's node gives the next hop a MAC that nobody has",
+            base,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    2,
+                    "node1",
+                    "host",
+                    f"neighbour {base.node('node2').ip} on eth0",
+                    "the next hop's MAC is not the one of node2's eth0",
+                    ("WRONG_VNI_OR_MAC",),
+                ),
+            ),
+            (
+                one(
+                    "node1",
+                    f"ip neigh replace {base.node('node2').ip} lladdr 52:00:00:00:00:99 dev eth0 nud permanent",
+                    f"ip neigh del {base.node('node2').ip} dev eth0",
+                ),
+            ),
+        ),
+        Case(
+            "unknown-interface",
+            "The client's workload interface is missing in Calico's dispatch chain",
+            bgp("v3.27", "legacy"),
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    2,
+                    "node1",
+                    "host",
+                    "chain cali-from-wl-dispatch, rule Unknown interface",
+                    "the dispatch chain has no rule for the client's interface",
+                    ("DROPPED_BY_RULE",),
+                ),
+            ),
+            (
+                one(
+                    "node1",
+                    f"iptables-legacy -D {dispatch} 1",
+                    f"iptables-legacy -I {dispatch} 1 -i {client.interface} "
+                    f"-m comment --comment cali:{signature} -g {own_chain}",
                 ),
             ),
         ),
