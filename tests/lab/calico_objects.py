@@ -106,6 +106,11 @@ def meta(kind: str, name: str, namespace: str | None = None) -> Object:
     }
 
 
+def container_id(pod: Pod) -> str:
+    """The 64 hex digits of the pod's sandbox."""
+    return stable_uid("container", pod.key).replace("-", "") * 2
+
+
 def v3(kind: str, name: str, spec: Object, namespace: str | None = None) -> Object:
     return {"kind": kind, "apiVersion": "projectcalico.org/v3", "metadata": meta(kind, name, namespace), "spec": spec}
 
@@ -128,7 +133,7 @@ def _calico_node(node: Node, vxlan: bool) -> Object:
 def _workload_endpoint(pod: Pod) -> Object:
     dashed = pod.name.replace("-", "--")
     spec: Object = {
-        "containerID": stable_uid("container", pod.key).replace("-", "") * 2,
+        "containerID": container_id(pod),
         "endpoint": "eth0",
         "interfaceName": pod.interface,
         "ipNetworks": [f"{pod.ip}/32"],
@@ -189,7 +194,7 @@ def _block(spec: ClusterSpec, node: Node) -> Object:
             }
         )
     for pod in spec.pods_of(node.name):
-        handle = "k8s-pod-network." + stable_uid("container", pod.key).replace("-", "") * 2
+        handle = "k8s-pod-network." + container_id(pod)
         owners.append(
             {"handle_id": handle, "secondary": {"namespace": pod.namespace, "node": node.name, "pod": pod.name}}
         )

@@ -208,6 +208,8 @@ class Cluster:
             f"ip addr add {pod.ip}/32 dev eth0; ip link set eth0 up; "
             f"ip route add {GATEWAY} dev eth0 scope link; ip route add default via {GATEWAY} dev eth0",
         )
+        name, text = objects.cni_cache(pod, self.spec.tunnel_mtu)
+        node.write(f"/var/lib/cni/results/{name}", text)
         self.start_server(pod)
 
     def start_server(self, pod: Pod) -> None:

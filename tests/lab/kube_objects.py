@@ -4,33 +4,14 @@ crd.projectcalico.org/v1 included.
 
 from __future__ import annotations
 
-from . import calico_objects
-from .calico_objects import CREATED, Object, meta
+from .calico_objects import CREATED, Object, container_id, meta
 from .model import ClusterSpec, Node, Pod, Service, stable_uid
 
 
 def kubernetes(spec: ClusterSpec) -> dict[str, list[Object]]:
-    """kind -> objects of Kubernetes, and the IPAM objects as crd.projectcalico.org/v1."""
-    crd = "crd.projectcalico.org/v1"
-    mine = calico_objects.calico(spec)
-    crds = {
-        kind: [{**item, "apiVersion": crd} for item in mine[kind]]
-        for kind in (
-            "IPAMBlock",
-            "BlockAffinity",
-            "IPPool",
-            "BGPConfiguration",
-            "BGPPeer",
-            "FelixConfiguration",
-            "HostEndpoint",
-            "GlobalNetworkPolicy",
-            "ClusterInformation",
-            "Tier",
-        )
-    }
+    """kind -> objects of Kubernetes."""
     namespaces = sorted({pod.namespace for pod in spec.pods} | {"kube-system"})
     return {
-        **crds,
         "Node": [_kube_node(node) for node in spec.nodes],
         "Pod": [_pod(spec, pod) for pod in spec.pods],
         "Service": [_service(service) for service in spec.services],
@@ -68,7 +49,7 @@ def _kube_node(node: Node) -> Object:
 
 
 def _pod(spec: ClusterSpec, pod: Pod) -> Object:
-    container = stable_uid("container", pod.key).replace("-", "") * 2
+    container = container_id(pod)
     host = spec.node(pod.node).ip
     return {
         "apiVersion": "v1",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from .calico_objects import VERSIONS, Object, calico, ipam_show
+from .calico_objects import VERSIONS, Object, calico, container_id, ipam_show
 from .kube_objects import kubernetes
-from .model import ClusterSpec, Node
+from .model import ClusterSpec, Node, Pod, stable_uid
 
 PLURALS = {
     "Node": "nodes",
@@ -78,3 +78,32 @@ def cni_conflist(node: Node) -> Object:
             {"type": "portmap", "snat": True, "capabilities": {"portMappings": True}},
         ],
     }
+
+
+def cni_cache(pod: Pod, mtu: int) -> tuple[str, str]:
+    """(file name, text) of the entry under /var/lib/cni/results that libcni keeps for one pod (cniCacheV1)."""
+    container = container_id(pod)
+    arguments = {
+        "IgnoreUnknown": "1",
+        "K8S_POD_NAMESPACE": pod.namespace,
+        "K8S_POD_NAME": pod.name,
+        "K8S_POD_INFRA_CONTAINER_ID": container,
+        "K8S_POD_UID": stable_uid("Pod", pod.namespace, pod.name),
+    }
+    netns = f"/var/run/netns/{pod.netns_name}"
+    entry = {
+        "kind": "cniCacheV1",
+        "containerId": container,
+        "config": "",
+        "ifName": "eth0",
+        "networkName": "k8s-pod-network",
+        "netns": netns,
+        "cniArgs": [[key, value] for key, value in arguments.items()],
+        "result": {
+            "cniVersion": "0.3.1",
+            "dns": {},
+            "interfaces": [{"name": pod.interface, "mtu": mtu}],
+            "ips": [{"address": f"{pod.ip}/32", "version": "4"}],
+        },
+    }
+    return f"k8s-pod-network-{container}-eth0", json.dumps(entry, separators=(",", ":"))
