@@ -19,7 +19,10 @@ _CODE = re.compile(r"^\d{4}[- ]")
 _PROMPT = re.compile(r"^(?:bird> ?|\[[^\]]*\][#$] ?|[$#] ?|\S+@\S+[#$] ?)")
 _READY = re.compile(r"^BIRD (\S+) ready\.$")
 _UNREACHABLE = re.compile(r"^(?:birdcl?: )?Unable to connect to server control socket \((.*)\): (.*)$")
-_NOISE = re.compile(r"^(?:Access restricted|Loading configuration|Reading configuration.*|Reconfigured.*)$")
+_NOISE = re.compile(
+    r"^(?:Access restricted|Loading configuration|Reading configuration.*|Reconfigured.*"
+    r"|Network not (?:in table|found))$"
+)
 _TIME = r"(?:\d{4}-\d\d-\d\d|\d\d-\d\d-\d{4}|[A-Z][a-z]{2}\d\d|\d\d:\d\d)(?:[ T]?\d\d:\d\d)?(?::\d\d)?(?:\.\d+)?"
 _PROTOCOL = re.compile(rf"^(\S+)\s+(\S+)\s+(\S+)\s+(up|start|down|wait|feed|stop|flush)\s+({_TIME})(?:\s+(\S.*))?$")
 _HEADER = re.compile(r"^name\s+proto\s+table\s+state\s+since\s+info$", re.I)
@@ -113,9 +116,7 @@ def _protocol(line: _Line, path: str) -> BgpSession | BirdProtocol | None:
     family = neighbour.version if neighbour is not None else (6 if "bird6" in path else 4)
     info = re.sub(r"\s{2,}", " ", info)
     error = info.partition(" ")[2]
-    return BgpSession(
-        name, state, info, line.source, neighbour=neighbour, since=since, last_error=error, family=family
-    )
+    return BgpSession(name, state, info, line.source, neighbour=neighbour, since=since, last_error=error, family=family)
 
 
 def peer_address(name: str) -> Ip | None:
@@ -217,9 +218,7 @@ def parse_bird_routes(text: str, path: str) -> ParseResult[BgpRoute | NodeStatus
     for line in _lines(text, path):
         reader.line(line)
     reader.flush()
-    return ParseResult(
-        tuple(reader.values), tuple(reader.unparsed), reader.count, touches=tuple(reader.touches)
-    )
+    return ParseResult(tuple(reader.values), tuple(reader.unparsed), reader.count, touches=tuple(reader.touches))
 
 
 class _Routes:
@@ -246,8 +245,6 @@ class _Routes:
         elif gone := _not_running(line, self.path):
             self.values.append(gone)
         elif _READY.match(body) or _TABLE.match(body.strip()) or _NOISE.match(body):
-            self.flush()
-        elif body.strip() in ("Network not in table", "Network not found"):
             self.flush()
         else:
             self.flush()
@@ -281,9 +278,7 @@ class _Routes:
 
     def _with_hop(self, hop: re.Match[str], source: SourceRef) -> BgpRoute:
         assert self._route is not None
-        return replace(
-            self._route, source=source, via=_ip(hop["via"] or ""), dev=hop["via_dev"] or hop["dev"] or ""
-        )
+        return replace(self._route, source=source, via=_ip(hop["via"] or ""), dev=hop["via_dev"] or hop["dev"] or "")
 
     def _attribute(self, text: str) -> bool:
         """Takes an attribute line of `all`; False when the text is something else."""

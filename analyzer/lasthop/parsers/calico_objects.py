@@ -25,9 +25,7 @@ from lasthop.facts.network import Ip, Prefix
 
 from .objects import RawObject, string_map
 
-CalicoFact = (
-    CalicoNode | WorkloadEndpoint | HostEndpoint | IPPool | IPAMBlock | BlockAffinity | Policy | CalicoObject
-)
+CalicoFact = CalicoNode | WorkloadEndpoint | HostEndpoint | IPPool | IPAMBlock | BlockAffinity | Policy | CalicoObject
 
 POLICY_KINDS = frozenset(
     {
@@ -134,8 +132,10 @@ def _ports(value: object) -> tuple[tuple[str, str, int], ...]:
 def _node(raw: RawObject) -> CalicoNode:
     spec, bgp = raw.spec, mapping(raw.spec.get("bgp"))
     wireguard = mapping(spec.get("wireguard"))
-    listed = [(address(mapping(item).get("address")), text(mapping(item).get("type")))
-              for item in sequence(spec.get("addresses"))]
+    listed = [
+        (address(mapping(item).get("address")), text(mapping(item).get("type")))
+        for item in sequence(spec.get("addresses"))
+    ]
     return CalicoNode(
         name=raw.name,
         source=raw.source,
@@ -261,9 +261,7 @@ def _affinity(raw: RawObject) -> BlockAffinity:
 
 def rules(value: object) -> tuple[PolicyRule, ...]:
     """Calico rules in order; `action` capitalised as in v3 (v1 wrote them in lower case)."""
-    return tuple(
-        PolicyRule(text(item.get("action")).capitalize(), item) for item in map(mapping, sequence(value))
-    )
+    return tuple(PolicyRule(text(item.get("action")).capitalize(), item) for item in map(mapping, sequence(value)))
 
 
 def _order(value: object) -> float | None:
@@ -405,5 +403,3 @@ def addresses(values: Iterable[object]) -> tuple[Ip, ...]:
         if ip is not None:
             found[ip] = None
     return tuple(found)
-
-

@@ -6,7 +6,7 @@ from lasthop.facts.evidence import ParseResult, Unparsed
 
 from .calico_objects import CalicoFact, calico_fact, is_calico
 from .kube_objects import KubeFact, kube_facts
-from .objects import RawObject, load_objects
+from .objects import RawObject, load_objects, paused_gc
 
 ClusterFact = CalicoFact | KubeFact
 
@@ -21,12 +21,13 @@ def parse_cluster_objects(text: str, path: str) -> ParseResult[ClusterFact]:
     values: list[ClusterFact] = []
     unparsed: list[Unparsed] = list(objects.unparsed)
     touches = [""] * len(unparsed)
-    for raw in objects.values:
-        try:
-            values.extend(_facts(raw))
-        except ValueError as error:
-            unparsed.append(Unparsed(raw.source, raw.kind, str(error)[:200]))
-            touches.append(f"{raw.kind} {raw.namespace}/{raw.name}")
+    with paused_gc():
+        for raw in objects.values:
+            try:
+                values.extend(_facts(raw))
+            except ValueError as error:
+                unparsed.append(Unparsed(raw.source, raw.kind, str(error)[:200]))
+                touches.append(f"{raw.kind} {raw.namespace}/{raw.name}")
     return ParseResult(tuple(values), tuple(unparsed), objects.lines, objects.truncated, tuple(touches))
 
 

@@ -88,9 +88,7 @@ def _node(raw: RawObject) -> tuple[KubeFact, ...]:
             found.append((ip, text(item.get("type"))))
     cidrs = sequence(raw.spec.get("podCIDRs")) or [raw.spec.get("podCIDR")]
     pods: list[Prefix] = [prefix(item) for item in cidrs if text(item)]
-    return (
-        KubeNode(raw.name, raw.source, tuple(found), tuple(pods), _ready(raw.status), raw.labels, raw.annotations),
-    )
+    return (KubeNode(raw.name, raw.source, tuple(found), tuple(pods), _ready(raw.status), raw.labels, raw.annotations),)
 
 
 def _service(raw: RawObject) -> tuple[KubeFact, ...]:
@@ -186,9 +184,7 @@ def _endpoints(raw: RawObject) -> tuple[KubeFact, ...]:
                 ip = address(item.get("ip"))
                 if ip is not None:
                     found.append(
-                        EndpointAddress(
-                            ip, ready, node=text(item.get("nodeName")), pod=_target(item, raw.namespace)
-                        )
+                        EndpointAddress(ip, ready, node=text(item.get("nodeName")), pod=_target(item, raw.namespace))
                     )
         ports = _endpoint_ports(subset.get("ports"))
         facts.append(

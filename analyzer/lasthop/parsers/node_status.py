@@ -91,9 +91,7 @@ def _session(cells: list[str], family: int, source: SourceRef) -> BgpSession | N
     prefix = _TYPES.get(kind)
     name = f"{prefix}_{re.sub('[.:]', '_', address)}" if prefix else address
     last_error = info.split(" ", 1)[1] if " " in info else ""
-    return BgpSession(
-        name, state, info, source, neighbour=neighbour, since=since, last_error=last_error, family=family
-    )
+    return BgpSession(name, state, info, source, neighbour=neighbour, since=since, last_error=last_error, family=family)
 
 
 def _joined(value: BgpSession | NodeStatus, cells: list[str]) -> BgpSession | NodeStatus:
