@@ -381,8 +381,8 @@ def partial_service() -> Diagnosis:
     branches = []
     for i, ip in enumerate(("10.244.2.17", "10.244.2.18", "10.244.1.40")):
         dead = i == 0
-        choice = Choice("nat KUBE-SVC-DB", f"{ip}:5432", Fraction(1, 3),
-                        src("nodes/worker-1/host/iptables_nft_save.out", 700 + i, "-A KUBE-SVC-DB -m statistic"))  # fmt: skip
+        dump = src("nodes/worker-1/host/iptables_nft_save.out", 700 + i, "-A KUBE-SVC-DB -m statistic")
+        choice = Choice("nat KUBE-SVC-DB", f"{ip}:5432", Fraction(1, 3), dump)
         branches.append(
             Branch(
                 f"shop/db-{i} {ip}:5432", Fraction(1, 3), Verdict.BREAK if dead else Verdict.NO_BREAK, (choice,),

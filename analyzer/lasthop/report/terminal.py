@@ -81,11 +81,13 @@ class Canvas:
 
     def command(self, label: str, on: str, command: str, note: str) -> None:
         """A command is never cut and never wrapped: what is copied must run."""
-        prompt = f"{on} $ " if on else "$ "
+        prompt = f"{clip_middle(on, 40)} $ " if on else "$ "
         indent = 2 if self.narrow else LABEL
         line = self.paint(f"  {label:<{LABEL - 2}}", "muted") if not self.narrow else "  "
         if self.narrow:
-            self.add(self.paint(f"  {label} on {on}" if on else f"  {label}", "muted") + (f" ({note})" if note else ""))
+            told = f" ({note})" if note else ""
+            head = clip_middle(f"{label} on {on}" if on else label, self.width - 2 - columns(told))
+            self.add("  " + self.paint(head, "muted") + told)
             self.add("  " + command)
             return
         used = indent + columns(prompt) + columns(command)
@@ -115,8 +117,8 @@ def render(view: ReportView, *, width: int = 80, color: bool = False, verbose: i
 def _headline(canvas: Canvas, verdict: Verdict, text: str, confidence: str) -> None:
     tag = f"{GLYPHS[verdict]} {WORDS[verdict]}"
     room = canvas.width - columns(confidence) - 2 if confidence else canvas.width
-    rows = wrap(f"{tag}  {text}", room)
     # wrap() joins words by one space; the tag is followed by two
+    rows = wrap(f"{tag} {text}", room - 1)
     first = rows[0][len(tag) :].lstrip()
     style = VERDICT_STYLE[verdict]
     line = canvas.paint(tag, style) + ("  " + first if first else "")

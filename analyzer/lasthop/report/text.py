@@ -1,7 +1,7 @@
 """Text of a bundle made harmless for people's eyes: control characters shown, cut and wrapped by display width.
 
-Bundles come from strangers. ESC sequences can repaint a terminal, bidirectional overrides can turn a sentence round, on a
-page as well as on a terminal, so both are replaced by something visible before any view shows them. The JSON report
+Bundles come from strangers. ESC sequences can repaint a terminal, bidirectional overrides can turn a sentence round, on
+a page as well as on a terminal, so both are replaced by something visible before any view shows them. The JSON report
 does not use this module: it carries the text as it is, escaped.
 """
 
