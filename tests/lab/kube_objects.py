@@ -4,8 +4,12 @@ crd.projectcalico.org/v1 included.
 
 from __future__ import annotations
 
+import os
+
 from .calico_objects import CREATED, Object, container_id, meta
 from .model import ClusterSpec, Node, Pod, Service, stable_uid
+
+KUBERNETES = "v1.33.2"
 
 
 def kubernetes(spec: ClusterSpec) -> dict[str, list[Object]]:
@@ -16,6 +20,11 @@ def kubernetes(spec: ClusterSpec) -> dict[str, list[Object]]:
         "Pod": [_pod(spec, pod) for pod in spec.pods],
         "Service": [_service(service) for service in spec.services],
         "EndpointSlice": [_slice(spec, service) for service in spec.services],
+        "Endpoints": [_endpoints(spec, service) for service in spec.services],
+        "DaemonSet": [
+            _daemonset(spec, "calico-node", VERSIONS[spec.calico]),
+            _daemonset(spec, "kube-proxy", KUBERNETES),
+        ],
         "NetworkPolicy": [],
         "Namespace": [
             {
@@ -40,9 +49,13 @@ def _kube_node(node: Node) -> Object:
             "addresses": [{"address": node.ip, "type": "InternalIP"}, {"address": node.name, "type": "Hostname"}],
             "conditions": [{"status": "True", "type": "Ready"}, {"status": "False", "type": "NetworkUnavailable"}],
             "nodeInfo": {
-                "kubeletVersion": "v1.33.2",
+                "kubeletVersion": KUBERNETES,
                 "kubeProxyVersion": "",
                 "osImage": "Debian GNU/Linux 12 (bookworm)",
+                "kernelVersion": os.uname().release,
+                "containerRuntimeVersion": "containerd://1.7.27",
+                "operatingSystem": "linux",
+                "architecture": "amd64",
             },
         },
     }
@@ -146,3 +159,34 @@ def _slice(spec: ClusterSpec, service: Service) -> Object:
             }
         )
     return item
+
+
+def _endpoints(spec: ClusterSpec, service: Service) -> Object:
+    addresses = [
+        {"ip": pod.ip, "nodeName": pod.node, "targetRef": {"kind": "Pod", "name": pod.name, "namespace": pod.namespace}}
+        for pod in spec.endpoints_of(service)
+    ]
+    port = {"name": service.port_name, "port": service.target_port, "protocol": service.protocol}
+    return {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": meta("Endpoints", service.name, service.namespace),
+        "subsets": [{"addresses": addresses, "ports": [port]}] if addresses else [],
+    }
+
+
+def _daemonset(spec: ClusterSpec, name: str, version: str) -> Object:
+    env = {"CALICO_NETWORKING_BACKEND": "vxlan" if spec.routing == "vxlan" else "bird", "CLUSTER_TYPE": "k8s,bgp"}
+    container = {
+        "name": name,
+        "image": f"registry.example/{name}:{version}",
+        "env": [{"name": key, "value": value} for key, value in env.items()] if name == "calico-node" else [],
+    }
+    count = len(spec.nodes)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": meta("DaemonSet", name, "kube-system"),
+        "spec": {"template": {"spec": {"hostNetwork": True, "containers": [container]}}},
+        "status": {"desiredNumberScheduled": count, "numberReady": count, "numberAvailable": count},
+    }

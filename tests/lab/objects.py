@@ -31,6 +31,7 @@ PLURALS = {
     "EndpointSlice": "endpointslices",
     "Namespace": "namespaces",
     "Endpoints": "endpoints",
+    "DaemonSet": "daemonsets",
 }
 
 
