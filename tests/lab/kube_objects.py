@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from .calico_objects import CREATED, Object, container_id, meta
+from .calico_objects import CREATED, VERSIONS, Object, container_id, meta
 from .model import ClusterSpec, Node, Pod, Service, stable_uid
 
 KUBERNETES = "v1.33.2"
