@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .evidence import SourceRef
@@ -17,12 +17,17 @@ class Match:
     ("source", "destination", "in-interface", "out-interface", "protocol", "fragment", "mark", "ctstate", "match-set",
     "dport", ...): short forms are written out (-s -> source, -p -> protocol, -i -> in-interface, --dport and
     --destination-port -> dport, --sport -> sport). `values` are its arguments as printed.
+
+    `instance` tells apart several uses of one module in a rule ("-m addrtype --src-type LOCAL --limit-iface-out
+    -m addrtype --dst-type LOCAL"): options of the same -m share it, it counts from 1, 0 is built-in. A module without
+    any option has one Match with option "".
     """
 
     module: str
     option: str
     values: tuple[str, ...] = ()
     negated: bool = False
+    instance: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

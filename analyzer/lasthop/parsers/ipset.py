@@ -80,7 +80,7 @@ def _finish(draft: _Draft) -> IpSet:
     families = {"inet": 4, "inet6": 6}
     options = dict(draft.options)
     family = families.get(options.get("family", ""), 0)
-    if (not family and draft.type.startswith("hash:") and draft.type != "hash:mac") or draft.type in ("bitmap:ip", "bitmap:ip,mac"):
+    if not family and draft.type.startswith(("hash:ip", "hash:net", "bitmap:ip")):
         family = 4
     complete = draft.complete and (draft.declared is None or draft.declared <= len(draft.entries))
     return IpSet(
