@@ -1,0 +1,84 @@
+"""What the reader makes of its inputs: artifacts, captures, clocks and names, whatever layout they came in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lasthop.errors import BundleError
+from lasthop.facts.evidence import Artifact
+from lasthop.facts.snapshot import Capture, Question
+
+from .budget import Budget
+from .members import Member
+
+_CONTEXT = 3
+
+
+@dataclass(slots=True)
+class Bundle:
+    """A merged, read bundle. Artifacts are in bundle order; one artifact is one command's output.
+
+    `meta` are node.meta's keys per node, `pods` pod.meta's keys per node and "namespace/name". `spans` gives the lines
+    (first, last) of an artifact that is a part of its file (a terminal transcript); all others are whole files.
+    """
+
+    artifacts: tuple[Artifact, ...] = ()
+    captures: tuple[Capture, ...] = ()
+    meta: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    pods: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    questions: tuple[Question, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unrecognised: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    spans: Mapping[Artifact, tuple[int, int]] = field(default_factory=dict)
+    members: Mapping[str, Member] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a member. Raises BundleError when the bundle has no such member."""
+        member = self.members.get(path)
+        if member is None:
+            raise BundleError(f"{path}: no such member in the bundle.")
+        return member.read()
+
+    def text(self, path: str) -> str:
+        """The member as text, lines ending in LF, nothing else changed: UTF-8 (or the UTF-16 of a PowerShell
+        redirection), replacement characters for what is not, control characters kept. Lines longer than the budget
+        are cut."""
+        return decode(self.read(path), self.budget.line_bytes)
+
+    def artifact_text(self, artifact: Artifact) -> str:
+        """The text that belongs to one artifact, with its lines at the numbers that they have in the file."""
+        if not artifact.path or artifact.path not in self.members:
+            return ""
+        text = self.text(artifact.path)
+        span = self.spans.get(artifact)
+        if span is None:
+            return text
+        first, last = span
+        lines = text.split("\n")[first - 1 : last]
+        return "\n" * (first - 1) + "\n".join(lines) + "\n"
+
+    def lines_around(self, path: str, line: int, n: int = _CONTEXT) -> tuple[tuple[int, str], ...]:
+        """Up to `n` lines before and after `line` (counted from 1), with their numbers; () for an unknown member."""
+        if path not in self.members:
+            return ()
+        lines = self.text(path).split("\n")
+        first, last = max(line - n, 1), min(line + n, len(lines))
+        return tuple((number, lines[number - 1]) for number in range(first, last + 1))
+
+
+def decode(data: bytes, line_limit: int) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = data.decode("utf-16", "replace")
+    elif data.startswith(b"\xef\xbb\xbf"):
+        text = data[3:].decode("utf-8", "replace")
+    else:
+        text = data.decode("utf-8", "replace")
+    if "\r\n" in text:
+        text = text.replace("\r\n", "\n")
+    if len(text) > line_limit and text.lstrip()[:1] not in ("{", "["):
+        # JSON may be one long line; any other line of this length is no output of the tools that are read here
+        text = "\n".join(line[:line_limit] for line in text.split("\n"))
+    return text

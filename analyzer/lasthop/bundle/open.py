@@ -1,0 +1,102 @@
+"""`open_bundle`: inputs of any kind to one Bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lasthop.errors import BundleError
+
+from .budget import Budget, Meter
+from .containers import open_trees
+from .loose import read_loose
+from .members import Member, Tree
+from .model import Bundle
+from .native import Part, is_native, read_native
+
+DEFAULT = Budget()
+
+
+def open_bundle(paths: Sequence[Path], budget: Budget = DEFAULT) -> Bundle:
+    """Reads and merges the inputs; nothing is extracted, nothing is written.
+
+    A node that is there twice counts once, the newest, with a warning; so do the cluster objects. Raises BundleError
+    when an input cannot be opened, or when nothing in any of them is evidence; BundleRefused when a limit was reached
+    before anything was read.
+    """
+    if not paths:
+        raise BundleError("No bundle was named.")
+    meter = Meter(budget)
+    trees = [tree for path in paths for tree in open_trees(Path(path), meter)]
+    for tree in trees:
+        tree.strip_top()
+    loose = [tree for tree in trees if tree.members and not is_native(tree)]
+    parts: list[Part] = []
+    for tree in trees:
+        if not tree.members:
+            parts.append(Part("", warnings=list(tree.warnings)))
+        elif is_native(tree):
+            parts.extend(read_native(tree))
+        else:
+            if len(loose) > 1:
+                _prefix(tree)
+            parts.extend(read_loose(tree))
+    bundle = _merge(parts, trees, budget)
+    bundle.inputs = tuple(str(path) for path in paths)
+    if not bundle.artifacts and not bundle.captures and not bundle.meta:
+        names = ", ".join(str(path) for path in paths)
+        detail = f" ({bundle.warnings[0]})" if bundle.warnings else ""
+        raise BundleError(f"{names}: nothing in it is evidence that is understood{detail}.")
+    return bundle
+
+
+def _prefix(tree: Tree) -> None:
+    """Several loose inputs may use the same names: each gets its label as a folder."""
+    for member in tree.members.values():
+        member.path = f"{tree.label}/{member.path}"
+    tree.members = {member.path: member for member in tree.members.values()}
+    tree.aliases = {f"{tree.label}/{alias}": f"{tree.label}/{target}" for alias, target in tree.aliases.items()}
+
+
+def _merge(parts: list[Part], trees: list[Tree], budget: Budget) -> Bundle:
+    chosen: dict[str, Part] = {}
+    warnings: list[str] = []
+    unrecognised: list[str] = []
+    members: dict[str, Member] = {}
+    for part in parts:
+        warnings.extend(part.warnings)
+        unrecognised.extend(part.unrecognised)
+        previous = chosen.get(part.node)
+        if previous is None or not (previous.artifacts or previous.captures or previous.meta):
+            chosen[part.node] = part
+        elif part.artifacts or part.captures or part.meta:
+            newer = part if (part.start or 0.0) > (previous.start or 0.0) else previous
+            chosen[part.node] = newer
+            if part.node:
+                warnings.append(f"Node {part.node} is in the bundle more than once; the newest state is used.")
+    for part in parts:
+        if part is not chosen.get(part.node):
+            for path, member in part.members.items():
+                members.setdefault(path, member)
+    kept = list(chosen.values())
+    for part in kept:
+        members.update(part.members)
+    for tree in trees:
+        for alias in tree.aliases:
+            found = tree.resolve(alias)
+            if found is not None:
+                members.setdefault(alias, found)
+    nodes = [part for part in kept if part.node]
+    questions = dict.fromkeys(q for part in kept for q in part.questions)
+    return Bundle(
+        artifacts=tuple(a for part in kept for a in part.artifacts),
+        captures=tuple(c for part in kept for c in part.captures),
+        meta={part.node: part.meta for part in nodes},
+        pods={part.node: part.pods for part in nodes},
+        questions=tuple(questions),
+        warnings=tuple(dict.fromkeys(warnings)),
+        unrecognised=tuple(dict.fromkeys(unrecognised)),
+        spans={artifact: span for part in kept for artifact, span in part.spans.items()},
+        members=members,
+        budget=budget,
+    )
