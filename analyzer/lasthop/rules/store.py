@@ -1,0 +1,228 @@
+"""The database that rules query: fact tables loaded when a query names them, seen only where evidence allows."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from lasthop.errors import QueryRefused
+from lasthop.facts.evidence import SourceRef
+from lasthop.facts.snapshot import Snapshot
+from lasthop.snapshot.columns import Column, Row, Sources, range_keys
+from lasthop.snapshot.tables import (
+    Layout,
+    evidence_states,
+    kinds,
+    layouts,
+    places,
+    table_rows,
+)
+
+from .guard import Guard, Rows
+from .walk_tables import WALK_TABLES, walk_rows
+
+_WORD = re.compile(r"[a-z_][a-z0-9_]*")
+_RAW = "raw__"
+
+Place = tuple[str, str]
+States = Mapping[tuple[str, int], str]
+
+
+@cache
+def all_layouts() -> Mapping[str, Layout]:
+    """Every table that a query may name: facts, bookkeeping, and the walk's own."""
+    walk = {name: Layout(name, columns, "cluster", "") for name, columns in WALK_TABLES.items()}
+    return {**layouts(), **walk}
+
+
+def named_tables(sql: str) -> tuple[str, ...]:
+    """Tables whose names occur as words in the query."""
+    known = all_layouts()
+    return tuple(word for word in dict.fromkeys(_WORD.findall(sql)) if word in known)
+
+
+def kind_levels() -> Mapping[str, str]:
+    """Kind of evidence as `needs` names it -> netns, node or cluster."""
+    return {kind: level for level in ("netns", "node", "cluster") for kind, _ in kinds(level)}
+
+
+class Store:
+    """An in-memory database. `places` are numbered from 0; `states` say what is known of (kind, place number)."""
+
+    def __init__(self, where: Sequence[Place], states: States) -> None:
+        self.places = tuple(where)
+        self.states = states
+        self.sources = Sources()
+        self._ready: set[str] = set()
+        self._db = sqlite3.connect(":memory:", isolation_level=None, cached_statements=256)
+        self._db.execute("CREATE TABLE raw__scope (place INTEGER PRIMARY KEY)")
+        self._guard = Guard(self._db, lambda name: name in all_layouts())
+        self._scope: tuple[int, ...] = ()
+
+    def state(self, kind: str, place: int) -> str:
+        """complete, partial, absent or not-applicable; absent for what nobody spoke of."""
+        return self.states.get((kind, place), "absent")
+
+    def select(self, sql: str, visible: Iterable[int]) -> Rows:
+        """Rows of the query over the facts of the places in `visible` (cluster objects are always visible)."""
+        for name in named_tables(sql):
+            self._ensure(name)
+        if _RAW in sql.lower():
+            raise QueryRefused(f"the query names {_RAW}…; the tables without it are the ones that evidence gates")
+        scope = tuple(visible)
+        if scope != self._scope:
+            self._db.execute("DELETE FROM raw__scope")
+            self._db.executemany("INSERT INTO raw__scope VALUES (?)", ((place,) for place in scope))
+            self._scope = scope
+        return self._guard.select(sql)
+
+    def rows_of(self, name: str) -> dict[str, list[Row]]:
+        """Rows of a table and of its child tables, each row led by its place's number."""
+        raise NotImplementedError
+
+    def _ensure(self, name: str) -> None:
+        if name in self._ready:
+            return
+        layout = all_layouts()[name]
+        loaded = self.rows_of(layout.kind or name)
+        family = {name, *loaded} if layout.kind else {name}
+        self._db.execute("BEGIN")
+        for member in family:
+            if member not in self._ready:
+                self._create(all_layouts()[member], loaded.get(member, []))
+                self._ready.add(member)
+        self._db.execute("COMMIT")
+
+    def _create(self, layout: Layout, rows: list[Row]) -> None:
+        strict = " STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""
+        columns = ", ".join(f'"{column.name}" {column.type}' for column in layout.columns)
+        shown = ", ".join(f'"{column.name}"' for column in layout.columns)
+        raw = f"{_RAW}{layout.name}"
+        self._db.execute(f"CREATE TABLE {raw} (raw__place INTEGER, {columns}){strict}")
+        if rows:
+            marks = ", ".join("?" * (len(layout.columns) + 1))
+            self._db.executemany(f"INSERT INTO {raw} VALUES ({marks})", rows)
+        where = ""
+        if layout.level != "cluster":
+            where = " WHERE raw__place IN (SELECT place FROM raw__scope)"
+            if len(rows) > 200:
+                self._db.execute(f"CREATE INDEX {raw}_place ON {raw} (raw__place)")
+        self._db.execute(f"CREATE VIEW {layout.name} AS SELECT {shown} FROM {raw}{where}")
+
+
+class SnapshotStore(Store):
+    """The facts of a snapshot and the walk of the given flows."""
+
+    def __init__(self, snapshot: Snapshot, flows: Sequence[Any] = ()) -> None:
+        self._snapshot = snapshot
+        self._flows = flows
+        states: dict[tuple[str, int], str] = {}
+        number = 0
+        for node in snapshot.nodes.values():
+            for kind, state, _, _ in evidence_states(node, "node"):
+                states[kind, number] = state
+            for netns in (node.host, *node.pods.values()):
+                for kind, state, _, _ in evidence_states(netns, "netns"):
+                    states[kind, number] = state
+                number += 1
+        for kind, state, _, _ in evidence_states(snapshot.cluster, "cluster"):
+            states[kind, -1] = state
+        super().__init__(places(snapshot), states)
+
+    def rows_of(self, name: str) -> dict[str, list[Row]]:
+        if name in WALK_TABLES:
+            return {name: walk_rows(self._flows, name, self.sources)}
+        return table_rows(self._snapshot, name, self.sources)
+
+
+class LiteralStore(Store):
+    """Facts written by hand, as in the tests of a rule file: table -> rows of column: value.
+
+    `node` is "node1" and `netns` "host" where a row does not say; `id` counts from 1; the keys of addresses and
+    prefixes are computed; `src` gets a number of its own. Every kind is complete except those in `absent`, written as
+    in `needs`: `routes` means everywhere, `pod.routes` only in pods.
+    """
+
+    def __init__(self, facts: Mapping[str, Sequence[Mapping[str, Any]]], absent: Sequence[str] = ()) -> None:
+        self._facts = facts
+        where: list[Place] = [("node1", "host")]
+        for name, rows in facts.items():
+            if all_layouts()[name].level == "cluster":
+                continue
+            for row in rows:
+                node = str(row.get("node", "node1"))
+                where += [(node, "host"), (node, str(row.get("netns", "host")))]
+        if any("node" in row for rows in facts.values() for row in rows) and not _mentions(facts, "node1"):
+            where.remove(("node1", "host"))
+        ordered = tuple(dict.fromkeys(where))
+        states: dict[tuple[str, int], str] = {}
+        for kind, level in kind_levels().items():
+            for number in (-1,) if level == "cluster" else range(len(ordered)):
+                pod = number >= 0 and ordered[number][1] != "host"
+                gone = kind in absent or (pod and f"pod.{kind}" in absent)
+                states[kind, number] = "absent" if gone else "complete"
+        super().__init__(ordered, states)
+
+    def rows_of(self, name: str) -> dict[str, list[Row]]:
+        family = [name, *(layout.name for layout in all_layouts().values() if layout.parent == name)]
+        made = {member: self._literal(member) for member in family}
+        if name == "netns" and not made[name]:
+            made[name] = [(n, *place, *_split(place[1]), None) for n, place in enumerate(self.places)]
+        if name == "nodes" and not made[name]:
+            made[name] = [(-1, node, None, None, None, None) for node in dict.fromkeys(p[0] for p in self.places)]
+        if name == "coverage" and not made[name]:
+            made[name] = self._coverage()
+        return made
+
+    def _coverage(self) -> list[Row]:
+        return [
+            (-1, *(self.places[n] if n >= 0 else ("", "")), kind, state, "", self.sources.number(SourceRef(kind, 0)))
+            for (kind, n), state in self.states.items()
+        ]
+
+    def _literal(self, name: str) -> list[Row]:
+        layout = all_layouts()[name]
+        made: list[Row] = []
+        for number, given in enumerate(self._facts.get(name, ()), 1):
+            row = dict(given)
+            for column in layout.columns:
+                if column.name.endswith("src") and column.type == "INTEGER":
+                    row.setdefault(column.name, self.sources.number(SourceRef(name, number, str(dict(given)))))
+            row.setdefault("id", number)
+            place = -1
+            if layout.level != "cluster":
+                row.setdefault("node", "node1")
+                row.setdefault("netns", "host")
+                place = self.places.index((str(row["node"]), str(row["netns"])))
+            for column in layout.columns:
+                _keys(row, column)
+            made.append((place, *(row.get(column.name) for column in layout.columns)))
+        return made
+
+
+def _mentions(facts: Mapping[str, Sequence[Mapping[str, Any]]], node: str) -> bool:
+    """Some row of a place says this node, or says none (then it is on the first node)."""
+    return any(
+        row.get("node", "node1") == node
+        for name, rows in facts.items()
+        if all_layouts()[name].level != "cluster"
+        for row in rows
+    )
+
+
+def _split(netns: str) -> tuple[str, str | None, str | None]:
+    kind, _, rest = netns.partition(":")
+    namespace, _, pod = rest.partition("/")
+    return kind, namespace or None, pod or None
+
+
+def _keys(row: dict[str, Any], column: Column) -> None:
+    if column.of and row.get(column.name) is not None:
+        keys = range_keys(str(row[column.name]))
+        if keys:
+            row[f"{column.name}_lo"], row[f"{column.name}_hi"] = keys
+            if column.of == "prefix":
+                row.setdefault(f"{column.name}_len", int(str(row[column.name]).partition("/")[2] or 32))
