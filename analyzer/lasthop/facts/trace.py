@@ -66,7 +66,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Encapsulation:
-    """One outer header: kind is "vxlan", "ipip" or "wireguard"."""
+    """What an outer packet carries: kind is "vxlan", "ipip" or "wireguard", src and dst are the inner packet's."""
 
     kind: str
     src: Ip
@@ -79,7 +79,8 @@ class Encapsulation:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One IP packet at one moment. `encaps` lists outer headers, outermost last; src/dst are then the *inner* ones.
+    """One IP packet at one moment, as the stage sees it: of a tunnelled packet the outer header, with the inner one
+    described in `encaps` (innermost last).
 
     `ctstate` is the conntrack view in this netns: "" before the lookup, NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED.
     `ctdir` is "original" or "reply". `length` is the L3 length in bytes.
@@ -113,6 +114,10 @@ class Packet:
     dst_mac: str = ""
     encaps: tuple[Encapsulation, ...] = ()
     local_out: bool = False
+    ct_zone: int = 0
+    """Conntrack zone of this packet in this netns."""
+    quoted: Packet | None = None
+    """Of an ICMP error: the packet that it is about, as the error quotes it."""
 
 
 @dataclass(frozen=True, slots=True)
