@@ -148,16 +148,14 @@ class LiteralStore(Store):
 
     def __init__(self, facts: Mapping[str, Sequence[Mapping[str, Any]]], absent: Sequence[str] = ()) -> None:
         self._facts = facts
-        where: list[Place] = [("node1", "host")]
+        where: list[Place] = [(str(row["node"]), "host") for row in facts.get("nodes", ())]
         for name, rows in facts.items():
             if all_layouts()[name].level == "cluster":
                 continue
             for row in rows:
                 node = str(row.get("node", "node1"))
                 where += [(node, "host"), (node, str(row.get("netns", "host")))]
-        if any("node" in row for rows in facts.values() for row in rows) and not _mentions(facts, "node1"):
-            where.remove(("node1", "host"))
-        ordered = tuple(dict.fromkeys(where))
+        ordered = tuple(dict.fromkeys(where or [("node1", "host")]))
         states: dict[tuple[str, int], str] = {}
         for kind, level in kind_levels().items():
             for number in (-1,) if level == "cluster" else range(len(ordered)):
@@ -201,16 +199,6 @@ class LiteralStore(Store):
                 _keys(row, column)
             made.append((place, *(row.get(column.name) for column in layout.columns)))
         return made
-
-
-def _mentions(facts: Mapping[str, Sequence[Mapping[str, Any]]], node: str) -> bool:
-    """Some row of a place says this node, or says none (then it is on the first node)."""
-    return any(
-        row.get("node", "node1") == node
-        for name, rows in facts.items()
-        if all_layouts()[name].level != "cluster"
-        for row in rows
-    )
 
 
 def _split(netns: str) -> tuple[str, str | None, str | None]:
