@@ -8,6 +8,7 @@ from .bird import AS_NUMBER
 from .model import POOL, ClusterSpec, Node, Pod, Policy, PolicyRule, stable_uid
 
 Object = dict[str, Any]
+CRD = "crd.projectcalico.org/v1"
 CREATED = "2026-01-01T00:00:00Z"
 VERSIONS = {"v3.33": "v3.33.0", "v3.27": "v3.27.5"}
 
@@ -39,16 +40,19 @@ def calico(spec: ClusterSpec) -> dict[str, list[Object]]:
         "vxlanMode": "Always" if vxlan else "Never",
     }
     tiers = [("kube-admin", "Pass", 1000), ("default", "Deny", 1000000), ("kube-baseline", "Pass", 10000000)]
+    newer: dict[str, list[Object]] = {}
+    if spec.calico == "v3.33":
+        newer["Tier"] = [v3("Tier", n, {"defaultAction": a, "order": o}) for n, a, o in tiers]
+        for kind in ("StagedNetworkPolicy", "StagedGlobalNetworkPolicy", "StagedKubernetesNetworkPolicy"):
+            newer[kind] = []
     return {
+        **newer,
         "Node": [_calico_node(node, vxlan) for node in spec.nodes],
         "IPPool": [v3("IPPool", "default-ipv4-ippool", pool)],
         "WorkloadEndpoint": [_workload_endpoint(pod) for pod in spec.pods],
         "NetworkPolicy": [_policy(p) for p in spec.policies if p.namespace],
         "GlobalNetworkPolicy": [_policy(p) for p in spec.policies if not p.namespace],
         "Profile": profiles,
-        "Tier": [v3("Tier", n, {"defaultAction": a, "order": o}) for n, a, o in tiers]
-        if spec.calico == "v3.33"
-        else [],
         "BGPConfiguration": []
         if vxlan
         else [
@@ -89,6 +93,12 @@ def calico(spec: ClusterSpec) -> dict[str, list[Object]]:
         "NetworkSet": [],
         "GlobalNetworkSet": [],
         "IPAMConfiguration": [],
+        "BGPFilter": [],
+        "IPReservation": [],
+        "KubeControllersConfiguration": [],
+        "CalicoNodeStatus": [],
+        "IPAMConfig": [_ipam_config()],
+        "IPAMHandle": [_ipam_handle(pod, spec.node(pod.node)) for pod in spec.pods],
         "IPAMBlock": [_block(spec, node) for node in spec.nodes],
         "BlockAffinity": [_affinity(node) for node in spec.nodes],
     }
@@ -201,7 +211,7 @@ def _block(spec: ClusterSpec, node: Node) -> Object:
     used, size = len(owners), node.block.num_addresses
     return {
         "kind": "IPAMBlock",
-        "apiVersion": "crd.projectcalico.org/v1",
+        "apiVersion": CRD,
         "metadata": meta("IPAMBlock", str(node.block).replace(".", "-").replace("/", "-")),
         "spec": {
             "affinity": f"host:{node.name}",
@@ -215,11 +225,22 @@ def _block(spec: ClusterSpec, node: Node) -> Object:
     }
 
 
+def _ipam_config() -> Object:
+    spec = {"autoAllocateBlocks": True, "strictAffinity": False}
+    return {**v3("IPAMConfig", "default", spec), "apiVersion": CRD}
+
+
+def _ipam_handle(pod: Pod, node: Node) -> Object:
+    handle = f"k8s-pod-network.{container_id(pod)}"
+    spec = {"block": {str(node.block): 1}, "deleted": False, "handleID": handle}
+    return {**v3("IPAMHandle", handle, spec), "apiVersion": CRD}
+
+
 def _affinity(node: Node) -> Object:
     name = f"{node.name}-{str(node.block).replace('.', '-').replace('/', '-')}"
     return {
         "kind": "BlockAffinity",
-        "apiVersion": "crd.projectcalico.org/v1",
+        "apiVersion": CRD,
         "metadata": meta("BlockAffinity", name),
         "spec": {"cidr": str(node.block), "deleted": "false", "node": node.name, "state": "confirmed"},
     }

@@ -201,7 +201,7 @@ def describe(case: Case, saw: dict[str, str], alone: list[str], archives: list[P
 
 
 def commands(command: Any) -> dict[str, str]:
-    return {"on": command.on, "command": command.command}
+    return {"where": command.on, "command": command.command}
 
 
 def expectation(item: Break) -> dict[str, Any]:
