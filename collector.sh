@@ -195,7 +195,8 @@ option_with_value() {
         case $2 in ssh | kubectl) VIA=$2 ;; *) die_usage "--via is ssh or kubectl, not $2" ;; esac
         ;;
     --parallel)
-        is_number "$2" && [ "$2" -gt 0 ] || die_usage "--parallel wants a number, not $2"
+        is_number "$2" || die_usage "--parallel wants a number, not $2"
+        [ "$2" -gt 0 ] || die_usage "--parallel wants a number, not $2"
         PARALLEL=$2
         ;;
     --node-timeout)
@@ -237,17 +238,23 @@ option_port() {
 # ------------------------------------------------------------------------------------------------- small primitives
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# now: NOW = uptime in hundredths of a second, without a fork
+# now: NOW = hundredths of a second since the second of uptime U0, without a fork (mksh counts in 32 bits)
+T0=0 U0=0
 now() {
-    read -r n_up n_rest </proc/uptime || n_up=0.00
-    NOW=$((${n_up%.*} * 100 + 1${n_up#*.} - 100))
+    read -r n_up _ </proc/uptime || n_up=$U0.00
+    NOW=$(((${n_up%.*} - U0) * 100 + 1${n_up#*.} - 100))
 }
-# epoch_of HUNDREDTHS: EPOCH = UTC epoch with two decimals of that uptime (clock at the start plus uptime since)
+# epoch_of HUNDREDTHS: EPOCH = UTC epoch with two decimals at that NOW (clock at the start plus uptime since)
 epoch_of() {
-    e_cs=$((T0 * 100 + $1 - U0))
-    e_frac=$((e_cs % 100))
+    e_frac=$(($1 % 100))
     [ "$e_frac" -ge 10 ] || e_frac=0$e_frac
-    EPOCH=$((e_cs / 100)).$e_frac
+    EPOCH=$((T0 + $1 / 100)).$e_frac
+}
+# start_clock: T0 and U0, the wall clock and the uptime of one moment, in whole seconds
+start_clock() {
+    read -r n_up _ </proc/uptime || n_up=0.00
+    U0=${n_up%.*}
+    T0=$(date +%s)
 }
 say() {
     [ "$QUIET" = yes ] || printf '%s\n' "$1" >&2
@@ -290,7 +297,7 @@ loaded() {
     for l_module; do
         [ -d "/sys/module/$l_module" ] && return 0
         case $BUILTIN_MODULES in *"/$l_module.ko"*) return 0 ;; esac
-        while read -r l_name l_rest; do
+        while read -r l_name _; do
             [ "$l_name" = "$l_module" ] && return 0
         done </proc/modules
     done
@@ -367,7 +374,7 @@ watchdog() {
         signal_tree KILL "$w_pid" "$TREE"
     fi
     if [ -r "$CTL/captures" ]; then
-        while read -r w_pid w_rest; do kill -s TERM "$w_pid" 2>/dev/null; done <"$CTL/captures"
+        while read -r w_pid _; do kill -s TERM "$w_pid" 2>/dev/null; done <"$CTL/captures"
     fi
 }
 # watchdog_wait PID HUNDREDTHS: true as soon as the main shell has gone on from PID
@@ -375,7 +382,7 @@ watchdog_wait() {
     now
     ww_end=$((NOW + $2))
     while [ "$NOW" -lt "$ww_end" ]; do
-        read -r ww_pid ww_rest 2>/dev/null <"$CTL/job" || return 1
+        read -r ww_pid _ 2>/dev/null <"$CTL/job" || return 1
         [ "$ww_pid" = "$1" ] || return 0
         kill -0 "$MAIN" 2>/dev/null || return 1
         sleep "$TICK"
@@ -598,16 +605,14 @@ set -u -f
 cd "$1" || exit 97
 T0=$2 U0=$3 SKIP=$4
 shift 4
-tab=$(printf "\t")
 now() {
-    read -r up rest </proc/uptime
-    NOW=$((${up%.*} * 100 + 1${up#*.} - 100))
+    read -r up _ </proc/uptime
+    NOW=$(((${up%.*} - U0) * 100 + 1${up#*.} - 100))
 }
 line() {
-    cs=$((T0 * 100 + $4 - U0))
-    frac=$((cs % 100))
+    frac=$(($4 % 100))
     [ "$frac" -ge 10 ] || frac=0$frac
-    printf "%s\t%s\t%s\t%s\t%s\t%s\n" "$1" "$2" "$3" "$((cs / 100)).$frac" "$5" "$6" >>.index
+    printf "%s\t%s\t%s\t%s\t%s\t%s\n" "$1" "$2" "$3" "$((T0 + $4 / 100)).$frac" "$5" "$6" >>.index
 }
 show() {
     [ -f "/proc/sys/$1" ] && [ -r "/proc/sys/$1" ] || return 0
@@ -686,7 +691,7 @@ sysctls() {
 legacy() {
     [ -e "$1" ] || { why=skipped:not-loaded; return 0; }
     [ -r "$1" ] || { why=denied; return 0; }
-    IFS= read -r first <"$1" || why=skipped:no-tables
+    IFS= read -r _ <"$1" || why=skipped:no-tables
 }
 nft_empty=no
 number=0
@@ -709,7 +714,7 @@ while [ $# -ge 3 ]; do
     file) [ -e "${cmd#cat }" ] || why=skipped:no-file ;;
     esac
     case $cmd in
-    @*) tool=printf ;;
+    @*) tool="printf" ;;
     *) tool=${cmd%% *} ;;
     esac
     [ -n "$why" ] || command -v "$tool" >/dev/null 2>&1 || why=missing
@@ -818,7 +823,7 @@ batch_ingest() {
     (
         cd "$bi_dir" || exit 0
         set --
-        while IFS=$TAB read -r bi_id bi_rest; do
+        while IFS=$TAB read -r bi_id _; do
             [ ! -f "$bi_id.out" ] || set -- "$@" "$bi_id.out"
         done <.index
         : >.sizes
@@ -833,8 +838,8 @@ batch_ingest() {
     while IFS=$TAB read -r bi_id bi_status bi_rc bi_start bi_ms bi_cmd; do
         bi_size=- bi_sum=-
         if [ -f "$bi_dir/$bi_id.out" ]; then
-            read -r bi_size bi_rest <&4 || bi_size=-
-            read -r bi_sum bi_rest <&5 || bi_sum=-
+            read -r bi_size _ <&4 || bi_size=-
+            read -r bi_sum _ <&5 || bi_sum=-
         fi
         case $bi_status in
         ok | rc)
@@ -877,7 +882,8 @@ show_files() {
         shift 2
     fi
     for sf_file; do
-        [ -f "$sf_file" ] && [ -r "$sf_file" ] || continue
+        [ -f "$sf_file" ] || continue
+        [ -r "$sf_file" ] || continue
         printf '==> %s <==\n' "$sf_file"
         if [ "$sf_lines" -gt 0 ]; then tail -n "$sf_lines" "$sf_file"; else cat "$sf_file"; fi
         printf '\n'
@@ -906,7 +912,7 @@ sec_identity() {
 }
 clock() {
     c_up=''
-    read -r c_up c_rest </proc/uptime
+    read -r c_up _ </proc/uptime
     printf 'epoch=%s\nuptime=%s\n' "$(date +%s)" "$c_up"
 }
 identity() {
@@ -1015,7 +1021,7 @@ legacy_names() {
     elif [ ! -r "/proc/net/$1_tables_names" ]; then
         LEGACY=denied
     else
-        IFS= read -r ln_first <"/proc/net/$1_tables_names" || LEGACY=no-tables
+        IFS= read -r _ <"/proc/net/$1_tables_names" || LEGACY=no-tables
     fi
 }
 nft_loaded() { [ "$DRY" = yes ] || loaded nf_tables; }
@@ -1129,8 +1135,9 @@ sec_devices() {
     if [ "$PROFILE" = deep ] || [ "$DRY" = yes ]; then run bpftool_net 10 bpftool net show; fi
 }
 tc_filters() {
-    while read -r tf_word tf_kind tf_handle tf_dev tf_if tf_rest; do
-        [ "$tf_word" = qdisc ] && [ "$tf_dev" = dev ] || continue
+    while read -r tf_word tf_kind _ tf_dev tf_if _; do
+        [ "$tf_word" = qdisc ] || continue
+        [ "$tf_dev" = dev ] || continue
         case $tf_kind in clsact | ingress) ;; *) continue ;; esac
         for tf_side in ingress egress; do
             printf '# dev %s %s\n' "$tf_if" "$tf_side"
@@ -1279,7 +1286,8 @@ sec_bird() {
     fi
     [ -n "$BIRD_PID" ] && have sed || return 0
     for sb_file in "/proc/$BIRD_PID/root/etc/calico/confd/config"/*.cfg "/proc/$BIRD_PID/root/etc/bird"/*.conf; do
-        [ -f "$sb_file" ] && [ -r "$sb_file" ] || continue
+        [ -f "$sb_file" ] || continue
+        [ -r "$sb_file" ] || continue
         sb_name=${sb_file##*/}
         sb_name=${sb_name%.*}
         case $sb_name in *[!A-Za-z0-9_-]*) continue ;; esac
@@ -1326,7 +1334,8 @@ list_names() {
 cni_results() {
     cr_n=0
     for cr_file in /var/lib/cni/results/*; do
-        [ -f "$cr_file" ] && [ "$cr_n" -lt "$PODS_MAX" ] || continue
+        [ -f "$cr_file" ] || continue
+        [ "$cr_n" -lt "$PODS_MAX" ] || continue
         cr_n=$((cr_n + 1))
         printf '==> %s <==\n' "$cr_file"
         cat "$cr_file"
@@ -1372,7 +1381,7 @@ kernel_tail() { dmesg | tail -n "$LOG_LINES" | mask; }
 
 # ------------------------------------------------------------------------------------------------------------- pods
 # PODS: one line per netns: inode TAB nsfile TAB pid TAB namespace TAB name TAB uid TAB container ids TAB found_by
-HOST_INODE='' HOST_NETNS_LIST=''
+HOST_INODE=''
 # netns_list: $CTL/netns = "inode pid" of the first process in every other netns; HOST_INODE
 netns_list() {
     : >"$CTL/netns"
@@ -1432,7 +1441,8 @@ json_after() { # TEXT KEY-PATTERN: VALUE = the string that follows, else nothing
 # pods_from_cni: what libcni remembers of each attachment
 pods_from_cni() {
     for pc_file in /var/lib/cni/results/* /var/lib/cni/cache/results/*; do
-        [ -f "$pc_file" ] && [ -r "$pc_file" ] || continue
+        [ -f "$pc_file" ] || continue
+        [ -r "$pc_file" ] || continue
         pc_text=''
         while IFS= read -r pc_line || [ -n "$pc_line" ]; do pc_text=$pc_text$pc_line; done <"$pc_file"
         case $pc_text in *'" '* | *': "'* | *', "'*)
@@ -1444,7 +1454,8 @@ pods_from_cni() {
         json_after "$pc_text" '"netns":"'
         [ -n "$VALUE" ] || continue
         netns_of_path "$VALUE"
-        [ -n "$INODE" ] && [ "$INODE" != "$HOST_INODE" ] || continue
+        [ -n "$INODE" ] || continue
+        [ "$INODE" != "$HOST_INODE" ] || continue
         pc_path=$VALUE
         json_after "$pc_text" '"K8S_POD_NAMESPACE","'
         pc_ns=$VALUE
@@ -1516,7 +1527,7 @@ pods_unnamed() {
     while read -r pu_inode pu_pid; do
         case $SEEN_PODS in *" $pu_inode "*) continue ;; esac
         pu_lines=0
-        while read -r pu_if pu_rest; do
+        while read -r pu_if _; do
             case $pu_if in lo: | Inter-\|* | face) ;; *) pu_lines=$((pu_lines + 1)) ;; esac
         done 2>/dev/null <"/proc/$pu_pid/net/dev"
         [ "$pu_lines" -gt 0 ] || continue
@@ -1537,20 +1548,21 @@ find_pods() {
     pods_unnamed
     name_by_interface
     PODS_FOUND=0
-    while IFS= read -r fp_line; do PODS_FOUND=$((PODS_FOUND + 1)); done <"$CTL/pods"
+    while IFS= read -r _; do PODS_FOUND=$((PODS_FOUND + 1)); done <"$CTL/pods"
 }
 # name_by_interface: Calico names a host side <prefix><first 11 hex digits of sha1("namespace.name")>; tried for the names in
 # /var/log/pods and in the question, when a netns is still without a name
 name_by_interface() {
     have sha1sum && have ip && have nsenter || return 0
     nb_need=no
-    while IFS=$TAB read -r nb_inode nb_file nb_pid nb_ns nb_rest; do [ "$nb_ns" != - ] || nb_need=yes; done <"$CTL/pods"
+    while IFS=$TAB read -r _ _ _ nb_ns _; do [ "$nb_ns" != - ] || nb_need=yes; done <"$CTL/pods"
     [ "$nb_need" = yes ] || return 0
     nb_names=" $PODS_ASKED "
     if is_pod "$PEER"; then nb_names="$nb_names$PEER "; fi
     nb_n=0
     for nb_dir in /var/log/pods/*_*_*; do
-        [ -d "$nb_dir" ] && [ "$nb_n" -lt 400 ] || continue
+        [ -d "$nb_dir" ] || continue
+        [ "$nb_n" -lt 400 ] || continue
         nb_n=$((nb_n + 1))
         nb_dir=${nb_dir##*/}
         nb_pod=${nb_dir%%_*}/
@@ -1834,9 +1846,10 @@ sec_second_sample() {
     sec_conntrack_focus _t2
     sec_conntrack _t2
     [ "$DRY" = no ] && [ -n "$QUESTION_PODS" ] || return 0
-    while read -r ss_file ss_pod ss_dir ss_rest; do
+    while read -r ss_file _ ss_dir _; do
         OUT=$ND/pods/$ss_dir REL=pods/$ss_dir/
-        have nsenter && [ "$UID_NOW" = 0 ] || continue
+        have nsenter || continue
+        [ "$UID_NOW" = 0 ] || continue
         batch "$OUT" 20 nsenter "-n$ss_file" -- ip_link_t2 - 'ip -d -s link' \
             ip4_neigh_t2 - 'ip -4 neigh show' proc_net_snmp_t2 - 'cat /proc/net/snmp' \
             proc_net_netstat_t2 - 'cat /proc/net/netstat' proc_net_snmp6_t2 file 'cat /proc/net/snmp6' \
@@ -1854,7 +1867,7 @@ sec_probe() {
         return 0
     fi
     sp_file=''
-    while read -r sp_ns sp_pod sp_rest; do
+    while read -r sp_ns sp_pod _; do
         case " $PODS_ASKED " in *" $sp_pod "*) sp_file=$sp_ns && break ;; esac
     done <<QUESTION
 $QUESTION_PODS
@@ -1872,6 +1885,7 @@ QUESTION
     say "probe: ${Q_PROTO:-tcp} $sp_target ${Q_PORT:-}"
     runf probe 8 "nsenter -n$sp_file connect ${Q_PROTO:-tcp} $sp_target ${Q_PORT:-}" probe_once "$sp_file" "$sp_target"
 }
+# shellcheck disable=SC2016  # expanded by the shells that it starts
 probe_once() {
     case ${Q_PROTO:-tcp} in
     icmp*) set -- nsenter "-n$1" ping -n -c 1 -W 3 "$2" ;;
@@ -1880,7 +1894,6 @@ probe_once() {
         if have nc; then
             set -- nsenter "-n$1" nc -n -z -w 3 "$2" "${Q_PORT:-80}"
         elif have bash; then
-            # shellcheck disable=SC2016  # expanded by that bash
             set -- nsenter "-n$1" bash -c 'exec 3<>"/dev/tcp/$1/$2"' probe "$2" "${Q_PORT:-80}"
         else
             printf 'no tool for a connection attempt (nc, bash)\n'
@@ -1908,7 +1921,7 @@ sec_capture() {
     capture_filters
     if [ "$DRY" = yes ]; then
         start_capture pod_NS_NAME_eth0 eth0 "$FILTER_POD" NS/NAME /proc/PID/ns/net -
-        for cp_if in WORKLOAD_INTERFACE; do start_capture $cp_if $cp_if "$FILTER_POD" - - -; done
+        start_capture WORKLOAD_INTERFACE WORKLOAD_INTERFACE "$FILTER_POD" - - -
         start_capture TUNNEL TUNNEL "$FILTER_POD" - - -
         start_capture UPLINK UPLINK "$FILTER_WIRE" - - -
         printf '%s\t%s\n' host/conntrack_events 'conntrack -E -o timestamp,extended'
@@ -2215,27 +2228,31 @@ masked_run() { # ID SECONDS COMMAND...
 }
 # Templates that let through allowed fields only; the output is a JSON list of the usual shape. %q writes JSON strings for
 # what names, labels, addresses and reasons can hold.
-T_MAP='{{range $k,$v := $m}}{{if $n}},{{end}}{{$n = 1}}{{printf "%q:%q" $k $v}}{{end}}'
-T_META='"metadata":{{"{"}}{{with .metadata.namespace}}"namespace":{{printf "%q" .}},{{end}}{{with .metadata.uid}}"uid":{{printf "%q" .}},{{end}}{{with .metadata.creationTimestamp}}"creationTimestamp":{{printf "%q" .}},{{end}}{{with .metadata.deletionTimestamp}}"deletionTimestamp":{{printf "%q" .}},{{end}}{{$n := 0}}{{with .metadata.labels}}{{$m := .}}"labels":{{"{"}}'$T_MAP'{{"}"}},{{end}}"name":{{printf "%q" .metadata.name}}'
-T_CONDITIONS='{{with .status.conditions}}"conditions":[{{range $i,$c := .}}{{if $i}},{{end}}{"type":{{printf "%q" .type}}{{with .reason}},"reason":{{printf "%q" .}}{{end}}{{with .lastTransitionTime}},"lastTransitionTime":{{printf "%q" .}}{{end}},"status":{{printf "%q" .status}}}{{end}}],{{end}}'
-T_PODS='{"kind":"PodList","apiVersion":"v1","items":[{{range $j,$p := .items}}{{if $j}},{{end}}
+# shellcheck disable=SC2016  # text of Go templates: their $ is not the shell's
+templates() {
+    T_MAP='{{range $k,$v := $m}}{{if $n}},{{end}}{{$n = 1}}{{printf "%q:%q" $k $v}}{{end}}'
+    T_META='"metadata":{{"{"}}{{with .metadata.namespace}}"namespace":{{printf "%q" .}},{{end}}{{with .metadata.uid}}"uid":{{printf "%q" .}},{{end}}{{with .metadata.creationTimestamp}}"creationTimestamp":{{printf "%q" .}},{{end}}{{with .metadata.deletionTimestamp}}"deletionTimestamp":{{printf "%q" .}},{{end}}{{$n := 0}}{{with .metadata.labels}}{{$m := .}}"labels":{{"{"}}'$T_MAP'{{"}"}},{{end}}"name":{{printf "%q" .metadata.name}}'
+    T_CONDITIONS='{{with .status.conditions}}"conditions":[{{range $i,$c := .}}{{if $i}},{{end}}{"type":{{printf "%q" .type}}{{with .reason}},"reason":{{printf "%q" .}}{{end}}{{with .lastTransitionTime}},"lastTransitionTime":{{printf "%q" .}}{{end}},"status":{{printf "%q" .status}}}{{end}}],{{end}}'
+    T_PODS='{"kind":"PodList","apiVersion":"v1","items":[{{range $j,$p := .items}}{{if $j}},{{end}}
 {"kind":"Pod","apiVersion":"v1",'$T_META'},"spec":{{"{"}}{{with .spec.nodeName}}"nodeName":{{printf "%q" .}},{{end}}{{with .spec.serviceAccountName}}"serviceAccountName":{{printf "%q" .}},{{end}}{{if .spec.hostNetwork}}"hostNetwork":true,{{end}}"containers":[{{range $i,$c := .spec.containers}}{{if $i}},{{end}}{{"{"}}{{with .image}}"image":{{printf "%q" .}},{{end}}{{with .ports}}"ports":[{{range $l,$o := .}}{{if $l}},{{end}}{{"{"}}{{with .name}}"name":{{printf "%q" .}},{{end}}{{with .hostPort}}"hostPort":{{.}},{{end}}{{with .protocol}}"protocol":{{printf "%q" .}},{{end}}"containerPort":{{.containerPort}}}{{end}}],{{end}}"name":{{printf "%q" .name}}}{{end}}]},"status":{{"{"}}{{with .status.podIP}}"podIP":{{printf "%q" .}},{{end}}{{with .status.podIPs}}"podIPs":[{{range $i,$a := .}}{{if $i}},{{end}}{"ip":{{printf "%q" .ip}}}{{end}}],{{end}}{{with .status.hostIP}}"hostIP":{{printf "%q" .}},{{end}}{{with .status.reason}}"reason":{{printf "%q" .}},{{end}}{{with .status.startTime}}"startTime":{{printf "%q" .}},{{end}}'$T_CONDITIONS'{{with .status.containerStatuses}}"containerStatuses":[{{range $i,$c := .}}{{if $i}},{{end}}{{"{"}}{{with .containerID}}"containerID":{{printf "%q" .}},{{end}}{{with .state.waiting}}"state":{"waiting":{"reason":{{printf "%q" .reason}}}},{{end}}{{with .state.running}}"state":{"running":{"startedAt":{{printf "%q" .startedAt}}}},{{end}}{{with .state.terminated}}"state":{"terminated":{"reason":{{printf "%q" .reason}}}},{{end}}"ready":{{.ready}},"restartCount":{{.restartCount}},"name":{{printf "%q" .name}}}{{end}}],{{end}}"phase":{{printf "%q" .status.phase}}}}{{end}}
 ]}
 '
-T_NODE_ANNOTATIONS=''
-for t_name in IPv4Address IPv6Address IPv4IPIPTunnelAddr IPv4VXLANTunnelAddr IPv6VXLANTunnelAddr VXLANTunnelMACAddr VXLANTunnelMACAddrV6 \
-    IPv4WireguardInterfaceAddr IPv6WireguardInterfaceAddr WireguardPublicKey WireguardPublicKeyV6 ASNumber RouteReflectorClusterID; do
-    T_NODE_ANNOTATIONS=$T_NODE_ANNOTATIONS'{{with index $a "projectcalico.org/'$t_name'"}}{{if $n}},{{end}}{{$n = 1}}{{printf "%q:%q" "projectcalico.org/'$t_name'" .}}{{end}}'
-done
-T_NODES='{"kind":"NodeList","apiVersion":"v1","items":[{{range $j,$p := .items}}{{if $j}},{{end}}
+    T_NODE_ANNOTATIONS=''
+    for t_name in IPv4Address IPv6Address IPv4IPIPTunnelAddr IPv4VXLANTunnelAddr IPv6VXLANTunnelAddr VXLANTunnelMACAddr VXLANTunnelMACAddrV6 \
+        IPv4WireguardInterfaceAddr IPv6WireguardInterfaceAddr WireguardPublicKey WireguardPublicKeyV6 ASNumber RouteReflectorClusterID; do
+        T_NODE_ANNOTATIONS=$T_NODE_ANNOTATIONS'{{with index $a "projectcalico.org/'$t_name'"}}{{if $n}},{{end}}{{$n = 1}}{{printf "%q:%q" "projectcalico.org/'$t_name'" .}}{{end}}'
+    done
+    T_NODES='{"kind":"NodeList","apiVersion":"v1","items":[{{range $j,$p := .items}}{{if $j}},{{end}}
 {"kind":"Node","apiVersion":"v1",'$T_META'{{with .metadata.annotations}}{{$a := .}}{{$n = 0}},"annotations":{{"{"}}'$T_NODE_ANNOTATIONS'{{"}"}}{{end}}},"spec":{{"{"}}{{with .spec.podCIDRs}}"podCIDRs":[{{range $i,$c := .}}{{if $i}},{{end}}{{printf "%q" $c}}{{end}}],{{end}}{{with .spec.taints}}"taints":[{{range $i,$t := .}}{{if $i}},{{end}}{"key":{{printf "%q" .key}},"effect":{{printf "%q" .effect}}}{{end}}],{{end}}{{if .spec.unschedulable}}"unschedulable":true,{{end}}"podCIDR":{{with .spec.podCIDR}}{{printf "%q" .}}{{else}}""{{end}}},"status":{{"{"}}{{with .status.addresses}}"addresses":[{{range $i,$c := .}}{{if $i}},{{end}}{"type":{{printf "%q" .type}},"address":{{printf "%q" .address}}}{{end}}],{{end}}'$T_CONDITIONS'"nodeInfo":{{"{"}}{{with .status.nodeInfo}}"kernelVersion":{{printf "%q" .kernelVersion}},"osImage":{{printf "%q" .osImage}},"containerRuntimeVersion":{{printf "%q" .containerRuntimeVersion}},"kubeProxyVersion":{{printf "%q" .kubeProxyVersion}},"kubeletVersion":{{printf "%q" .kubeletVersion}}{{end}}}}}{{end}}
 ]}
 '
-T_DAEMONSETS='{"kind":"DaemonSetList","apiVersion":"apps/v1","items":[{{range $j,$p := .items}}{{if $j}},{{end}}
+    T_DAEMONSETS='{"kind":"DaemonSetList","apiVersion":"apps/v1","items":[{{range $j,$p := .items}}{{if $j}},{{end}}
 {"kind":"DaemonSet","apiVersion":"apps/v1",'$T_META'},"spec":{"template":{"spec":{{"{"}}{{if .spec.template.spec.hostNetwork}}"hostNetwork":true,{{end}}"containers":[{{range $i,$c := .spec.template.spec.containers}}{{if $i}},{{end}}{"image":{{printf "%q" .image}},{{$n = 0}}"env":[{{range .env}}{{if .value}}{{if or (eq .name "IP") (eq .name "IP6") (eq .name "IP_AUTODETECTION_METHOD") (eq .name "IP6_AUTODETECTION_METHOD") (eq .name "CALICO_NETWORKING_BACKEND") (eq .name "CLUSTER_TYPE") (eq .name "CALICO_IPV4POOL_CIDR") (eq .name "CALICO_IPV4POOL_IPIP") (eq .name "CALICO_IPV4POOL_VXLAN") (eq .name "FELIX_IPINIPMTU") (eq .name "FELIX_VXLANMTU") (eq .name "FELIX_IPTABLESBACKEND") (eq .name "FELIX_NFTABLESMODE") (eq .name "FELIX_BPFENABLED") (eq .name "FELIX_INTERFACEPREFIX") (eq .name "FELIX_CHAININSERTMODE") (eq .name "FELIX_DEFAULTENDPOINTTOHOSTACTION") (eq .name "FELIX_IPV6SUPPORT") (eq .name "FELIX_WIREGUARDENABLED") (eq .name "FELIX_LOOSERPF") (eq .name "DATASTORE_TYPE") (eq .name "USE_POD_CIDR")}}{{if $n}},{{end}}{{$n = 1}}{"name":{{printf "%q" .name}},"value":{{printf "%q" .value}}}{{end}}{{end}}{{end}}],"name":{{printf "%q" .name}}}{{end}}]}}},"status":{{"{"}}{{with .status.desiredNumberScheduled}}"desiredNumberScheduled":{{.}},{{end}}"numberReady":{{with .status.numberReady}}{{.}}{{else}}0{{end}}}}{{end}}
 ]}
 '
+}
 sec_kube() {
+    templates
     run kube_pods 30 kubectl get pods -A -o "go-template=$T_PODS" --request-timeout=25s
     run kube_nodes 20 kubectl get nodes -o "go-template=$T_NODES" --request-timeout=15s
     for sk_kind in services endpointslices endpoints networkpolicies namespaces; do
@@ -2261,7 +2278,7 @@ sec_kube() {
 fingerprint() { # FILE
     {
         if [ -r /proc/modules ]; then
-            while read -r f_name f_rest; do printf 'module\t%s\n' "$f_name"; done </proc/modules
+            while read -r f_name _; do printf 'module\t%s\n' "$f_name"; done </proc/modules
         fi
         for f_six in ip ip6; do
             [ -r "/proc/net/${f_six}_tables_names" ] || continue
@@ -2284,15 +2301,16 @@ fingerprint() { # FILE
         fi
         for f_file in /proc/net/tcp /proc/net/tcp6; do
             [ -r "$f_file" ] || continue
-            while read -r f_slot f_local f_remote f_state f_rest; do
+            while read -r _ f_local _ f_state _; do
                 [ "$f_state" != 0A ] || printf 'listen\t%s\n' "$f_local"
             done <"$f_file"
         done
+        # shellcheck disable=SC2012  # one process for all links; their names hold digits only
         ls -l /proc/[0-9]*/ns/net 2>/dev/null | while IFS= read -r f_line; do
             case $f_line in *'net:['*) printf 'netns\t%s\n' "${f_line##*-> }" ;; esac
         done
         if [ "${2:-}" = end ] && have grep; then
-            for f_file in $(grep -l -a -e "LASTHOP_TOKEN=$TOKEN" /proc/[0-9]*/environ 2>/dev/null); do
+            grep -l -a -e "LASTHOP_TOKEN=$TOKEN" /proc/[0-9]*/environ 2>/dev/null | while read -r f_file; do
                 f_pid=${f_file%/environ}
                 f_pid=${f_pid#/proc/}
                 [ -r "/proc/$f_pid/comm" ] || continue
@@ -2323,6 +2341,8 @@ free_kb() { # DIRECTORY: FREE = kB free, FS = file system
     set -- $fk_text
     FS=${1:-}
     if is_number "${4:-}"; then FREE=$4; fi
+    # mksh counts in 32 bits.
+    if [ ${#FREE} -gt 9 ]; then FREE=999999999; fi
 }
 # choose_base: BASE = the given directory, else the first that is writable and has room
 choose_base() {
@@ -2333,7 +2353,8 @@ choose_base() {
     fi
     cb_best='' cb_most=0
     for cb_dir in . /var/tmp /tmp /dev/shm /run "${HOME:-/root}"; do
-        [ -d "$cb_dir" ] && [ -w "$cb_dir" ] || continue
+        [ -d "$cb_dir" ] || continue
+        [ -w "$cb_dir" ] || continue
         if [ "$cb_dir" = . ] && [ "$PWD" = / ]; then continue; fi
         free_kb "$cb_dir"
         if [ "$FS" = tmpfs ] && [ "$cb_need" -gt $((FREE / 4)) ]; then continue; fi
@@ -2436,7 +2457,8 @@ write_bundle_json() { # STATUS EXIT
 }
 write_sums() {
     have sha256sum && have find || return 0
-    (cd "$W" && find . -type f ! -name SHA256SUMS ! -name bundle.json -exec sha256sum {} + | sed 's/  \.\//  /' >SHA256SUMS) 2>/dev/null
+    (cd "$W" && find . -type f ! -name SHA256SUMS ! -name bundle.json -exec sha256sum {} +) 2>/dev/null |
+        sed 's/  \.\//  /' 2>/dev/null >"$W/SHA256SUMS"
 }
 # stream_out: the work directory as a framed stream on stdout (needs neither tar nor base64)
 stream_out() {
@@ -2497,7 +2519,8 @@ deliver() {
         return 0
     fi
     for de_dir in "$BASE" "$PWD" /var/tmp /tmp /dev/shm /run; do
-        [ -d "$de_dir" ] && [ -w "$de_dir" ] || continue
+        [ -d "$de_dir" ] || continue
+        [ -w "$de_dir" ] || continue
         if archive "$BASE" "$NAME" "$de_dir"; then
             rm -rf "$W"
             [ "$de_dir" = "$BASE" ] || warn_plain "no room in $BASE: the archive is in $de_dir"
@@ -2517,7 +2540,10 @@ finish() {
     trap '' INT TERM HUP
     fi_status=$1 fi_exit=$2
     stop_captures
-    [ -z "$WATCHDOG" ] || kill -s KILL "$WATCHDOG" 2>/dev/null
+    if [ -n "$WATCHDOG" ]; then
+        kill -s KILL "$WATCHDOG" 2>/dev/null
+        wait "$WATCHDOG" 2>/dev/null
+    fi
     if [ "$FILTER_STATE" = none ] && [ -z "$ONLY" ] && [ "$fi_status" = complete ]; then
         NOT_OK="$NOT_OK${NOT_OK:+$NL}host/packet filter: none of its dumps"
     fi
@@ -2542,7 +2568,7 @@ finish() {
     { : >"$CTL/ballast"; } 2>/dev/null
     now
     meta end_epoch "$(date +%s)"
-    meta end_uptime $((NOW / 100))
+    meta end_uptime $((U0 + NOW / 100))
     meta status "$fi_status"
     meta exit "$fi_exit"
     drop_lock
@@ -2599,7 +2625,7 @@ profile_limits() {
     # ulimit -f counts blocks of 512 bytes; bash, when not in POSIX mode, 1024.
     pl_block=512
     if [ -n "${BASH_VERSION:-}" ]; then
-        case ":${SHELLOPTS:-}:" in *:posix:*) ;; *) pl_block=1024 ;; esac
+        case $(set -o) in *posix*on*"$NL"privileged*) ;; *) pl_block=1024 ;; esac
     fi
     CAP_BLOCKS=$((CAP_BYTES / pl_block))
     PCAP_BLOCKS=$((PCAP_BYTES / pl_block))
@@ -2638,7 +2664,7 @@ start_meta() {
         sm_boot=''
         read -r sm_boot 2>/dev/null </proc/sys/kernel/random/boot_id
         printf 'boot_id=%s\nstart_epoch=%s\nstart_uptime=%s\ntimezone=%s\nnetns_inode=%s\n' \
-            "$sm_boot" "$T0" "$((U0 / 100))" "$(date +%z)" "$HOST_INODE"
+            "$sm_boot" "$T0" "$U0" "$(date +%z)" "$HOST_INODE"
         [ -z "$PODS_ASKED" ] || printf 'question_from=%s\n' "${PODS_ASKED%% *}"
         [ -z "$PEER" ] || printf 'question_to=%s\n' "$PEER"
         [ -z "$Q_PROTO" ] || printf 'question_proto=%s\n' "$Q_PROTO"
@@ -2686,12 +2712,10 @@ main_node() {
     UID_NOW=$(id -u 2>/dev/null) || UID_NOW=0
     profile_limits
     if have setsid; then HAVE_SETSID=yes; fi
-    now
-    U0=$NOW
-    T0=$(date +%s)
+    start_clock
     node_name
     if [ "$DRY" = yes ]; then
-        BUDGET_END=999999999999 CTL=/dev/null
+        BUDGET_END=2000000000 CTL=/dev/null
         collect
         exit 0
     fi
@@ -2709,7 +2733,7 @@ main_node() {
     ! have renice || renice -n 5 -p "$$" >/dev/null 2>&1
     if sleep 0.01 2>/dev/null; then TICK=0.1; fi
     load_builtin_list
-    BUDGET_END=$((U0 + BUDGET * 100))
+    BUDGET_END=$((BUDGET * 100))
     trap 'on_signal 130' INT
     trap 'on_signal 143' TERM
     trap 'on_signal 129' HUP
@@ -2741,11 +2765,10 @@ remote() { # NODE
 main_cluster() {
     MAIN=$$
     profile_limits
-    [ -f "$0" ] && [ -r "$0" ] || die_usage 'cluster needs the script as a file, not on stdin'
+    [ -f "$0" ] || die_usage 'cluster needs the script as a file, not on stdin'
+    [ -r "$0" ] || die_usage 'cluster needs the script as a file, not on stdin'
     have "$VIA" || fail_nothing "$VIA is missing"
-    now
-    U0=$NOW
-    T0=$(date +%s)
+    start_clock
     UID_NOW=$(id -u 2>/dev/null) || UID_NOW=0
     NODE_FILE=cluster
     if sleep 0.01 2>/dev/null; then TICK=0.2; fi
