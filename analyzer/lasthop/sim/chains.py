@@ -1,0 +1,412 @@
+"""Chains compiled to tests, and the walk of one table's chain by one packet in all its possible worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from ipaddress import ip_address
+
+from lasthop.facts.evidence import Doubt
+from lasthop.facts.netfilter import Match, NetfilterRule, Ruleset
+from lasthop.facts.trace import Choice, Mark, MatchResult, Packet
+
+from .extensions import CompiledMatch, TargetKind, compile_matches, compile_target
+from .extensions.context import Context, unknown
+
+MAX_DEPTH = 64
+INDEX_FROM = 24
+
+
+class CompiledRule:
+    """One rule: its tests in kernel order and what it does."""
+
+    __slots__ = ("call", "inert", "kind", "matches", "payload", "rule", "share", "tests")
+
+    def __init__(self, rule: NetfilterRule, table: CompiledTable) -> None:
+        self.rule = rule
+        self.matches: list[CompiledMatch] = compile_matches(rule.matches)
+        if rule.unparsed:
+            answer = unknown(f"'{rule.unparsed}' is not understood")
+            self.matches.append(CompiledMatch(lambda c: answer, rule.unparsed, lambda c: "not understood"))
+        self.tests = tuple(match.test for match in self.matches)
+        share = Fraction(1)
+        for match in self.matches:
+            if match.choice is not None:
+                share *= match.choice
+        self.share = share
+        self.call: CompiledChain | None = None
+        if not rule.target:
+            self.kind, self.payload = TargetKind.COUNT, None
+        elif table.has_chain(rule.target):
+            self.kind, self.payload = TargetKind.JUMP, None
+        else:
+            self.kind, self.payload = compile_target(rule)
+        self.inert = self.kind is TargetKind.COUNT and not rule.unparsed
+
+    @property
+    def name(self) -> str:
+        """"cali-FORWARD rule 3 (nft filter)"."""
+        return f"{self.rule.chain} rule {self.rule.index}"
+
+
+_KEYS = ("destination", "out-interface", "in-interface", "source", "dport")
+
+
+def index_key(matches: tuple[Match, ...]) -> tuple[str, object] | None:
+    """A value that the packet must have for this rule to match: exact address, interface, or port."""
+    best: tuple[int, str, object] | None = None
+    for match in matches:
+        if match.negated or match.option not in _KEYS or len(match.values) != 1:
+            continue
+        text = match.values[0]
+        value: object
+        if match.module == "" and match.option in ("source", "destination"):
+            head, _, mask = text.partition("/")
+            if mask not in ("", "32", "128"):
+                continue
+            try:
+                ip = ip_address(head)
+            except ValueError:
+                continue
+            if mask == "32" and ip.version == 6:
+                continue
+            value = int(ip)
+        elif match.module == "" and match.option in ("in-interface", "out-interface"):
+            if text.endswith("+"):
+                continue
+            value = text
+        elif match.module in ("tcp", "udp", "sctp") and match.option == "dport" and text.isdigit():
+            value = int(text)
+        else:
+            continue
+        rank = _KEYS.index(match.option)
+        if best is None or rank < best[0]:
+            best = (rank, match.option, value)
+    return None if best is None else (best[1], best[2])
+
+
+class CompiledChain:
+    """A chain whose rules are compiled when a packet first meets them. Long chains are indexed."""
+
+    def __init__(self, table: CompiledTable, name: str) -> None:
+        self.table = table
+        self.name = name
+        self.rules = table.ruleset.rules(table.name, name)
+        self.compiled: list[CompiledRule | None] = [None] * len(self.rules)
+        self.buckets: dict[tuple[str, object], list[int]] | None = None
+        self.rest: list[int] = []
+        if len(self.rules) >= INDEX_FROM:
+            self.buckets = {}
+            for position, rule in enumerate(self.rules):
+                key = None if rule.unparsed else index_key(rule.matches)
+                if key is None:
+                    self.rest.append(position)
+                else:
+                    self.buckets.setdefault(key, []).append(position)
+
+    def at(self, position: int) -> CompiledRule:
+        compiled = self.compiled[position]
+        if compiled is None:
+            compiled = self.compiled[position] = CompiledRule(self.rules[position], self.table)
+        return compiled
+
+    def candidates(self, c: Context) -> Iterable[int]:
+        """Positions of the rules that can match, ascending; the others differ in the indexed value."""
+        if self.buckets is None:
+            return range(len(self.rules))
+        found = self.rest
+        if c.dport is None:  # an unknown port may be any
+            return range(len(self.rules))
+        for key in (
+            ("destination", c.dst), ("source", c.src), ("out-interface", c.oif), ("in-interface", c.iif),
+            ("dport", c.dport),
+        ):  # fmt: skip
+            bucket = self.buckets.get(key)
+            if bucket:
+                found = found + bucket
+        return sorted(found) if found is not self.rest else found
+
+
+class CompiledTable:
+    """One table of one ruleset. `doubts` are lines of the dump that were not understood, by chain ("" = anywhere)."""
+
+    def __init__(self, ruleset: Ruleset, name: str, doubts: tuple[Doubt, ...] = ()) -> None:
+        self.ruleset = ruleset
+        self.name = name
+        self.names = frozenset(chain.name for chain in ruleset.chains(name))
+        self.chains: dict[str, CompiledChain] = {}
+        self.doubts: dict[str, Doubt] = {}
+        for doubt in doubts:
+            touched = doubt.touches
+            if touched.startswith(f"{name} "):
+                touched = touched[len(name) + 1 :]
+            self.doubts.setdefault(touched, doubt)
+
+    def has_chain(self, name: str) -> bool:
+        return name in self.names
+
+    def chain(self, name: str) -> CompiledChain:
+        found = self.chains.get(name)
+        if found is None:
+            found = self.chains[name] = CompiledChain(self, name)
+        return found
+
+
+@dataclass(slots=True)
+class Visit:
+    """A rule that was met: `answer` True, False or UNKNOWN, `at` the position of the match that decided."""
+
+    compiled: CompiledRule
+    answer: bool | MatchResult
+    at: int
+    mark: Mark
+    ctmark: Mark
+
+
+@dataclass(slots=True)
+class World:
+    """One possible course of a packet through a table."""
+
+    packet: Packet
+    mark: Mark
+    ctmark: Mark
+    tos: int
+    touched: frozenset[str] = frozenset()
+    visits: list[Visit] = field(default_factory=list)
+    assumed: tuple[str, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    verdict: str = ""
+    """"accept", "drop", "reject", "nat" or "unknown" when the table has decided."""
+    rule: CompiledRule | None = None
+    payload: object = None
+    reason: str = ""
+    decides: str = ""
+
+    def copy(self) -> World:
+        return replace(self, visits=list(self.visits))
+
+    def state(self) -> tuple[object, ...]:
+        return (self.packet, self.mark, self.ctmark, self.tos, self.touched, self.choices)
+
+
+class Traversal:
+    """One packet through one table's chain. `record` keeps the rules that did not match as well."""
+
+    def __init__(
+        self, table: CompiledTable, c: Context, *, record: bool, limit: int, forced: frozenset[int] = frozenset()
+    ) -> None:
+        self.table = table
+        self.c = c
+        self.record = record
+        self.limit = limit
+        self.forced = forced
+        """Identities of compiled rules to take as matching (counterfactuals)."""
+        self.skipped = 0
+        self.overflow = False
+        self._loaded: World | None = None
+
+    def run(self, chain: str, policy: str) -> list[World]:
+        """All worlds, each with its verdict."""
+        c = self.c
+        start = World(c.packet, c.mark, c.ctmark, c.tos, c.touched_sets)
+        done, fall = self._chain(self.table.chain(chain), [start], 0)
+        for world in fall:
+            world.verdict = "accept" if policy == "ACCEPT" else "drop"
+        return done + fall
+
+    def _load(self, world: World) -> None:
+        if self._loaded is not world:
+            c = self.c
+            c.packet, c.mark, c.ctmark, c.tos = world.packet, world.mark, world.ctmark, world.tos
+            c.touched_sets = world.touched
+            self._loaded = world
+
+    def _chain(self, chain: CompiledChain, worlds: list[World], depth: int) -> tuple[list[World], list[World]]:
+        """(worlds that are decided, worlds that leave the chain at its end or by RETURN)."""
+        done: list[World] = []
+        fall: list[World] = []
+        live = worlds
+        if depth > MAX_DEPTH:
+            for world in live:
+                world.verdict, world.reason = "unknown", f"chain {chain.name}: jumps are nested too deeply"
+            return live, fall
+        doubt = self.table.doubts.get(chain.name)
+        if doubt is not None:
+            for world in live:
+                other = world.copy()
+                where = f"{doubt.source.path}:{doubt.source.line}"
+                other.verdict, other.reason = "unknown", f"a line of chain {chain.name} is not understood ({where})"
+                done.append(other)
+                world.assumed += (f"the line of chain {chain.name} at {where} does not match",)
+        asked = 0
+        position = -1
+        for position in chain.candidates(self.c):
+            asked += 1
+            rule = chain.at(position)
+            if len(live) == 1:
+                following: list[World] = []
+                self._rule(rule, live[0], following, done, fall, depth)
+                live = following if len(following) < 2 else _merge(following)
+            else:
+                following = []
+                for world in live:
+                    self._rule(rule, world, following, done, fall, depth)
+                live = _merge(following)
+            if len(live) + len(done) > self.limit:
+                self.overflow = True
+            if not live or self.overflow:
+                break
+        reached = position + 1 if not live else len(chain.rules)
+        self.skipped += max(0, reached - asked)
+        return done, fall + live
+
+    def _rule(
+        self, rule: CompiledRule, world: World, live: list[World], done: list[World], fall: list[World], depth: int
+    ) -> None:
+        self._load(world)
+        c = self.c
+        answer: bool | MatchResult = True
+        at = -1
+        for number, test in enumerate(rule.tests):
+            result = test(c)
+            if result is False:
+                answer, at = False, number
+                break
+            if result is not True and answer is True:
+                answer, at = result, number
+        if answer is not True and id(rule) in self.forced:
+            answer = True
+        if answer is False:
+            if self.record:
+                world.visits.append(Visit(rule, False, at, world.mark, world.ctmark))
+            live.append(world)
+            return
+        visit = Visit(rule, answer, at, world.mark, world.ctmark)
+        if answer is not True:
+            assert isinstance(answer, MatchResult)
+            if not rule.inert:
+                other = world.copy()
+                other.visits.append(visit)
+                other.assumed += (f"{self._where(rule)} does not match: {answer.why}",)
+                live.append(other)
+                world.assumed += (f"{self._where(rule)} matches: {answer.why}",)
+        if rule.share != 1 and not rule.inert:
+            other = world.copy()
+            other.choices = _not_taken(world.choices, self._chain_name(rule), rule, 1 - rule.share)
+            live.append(other)
+            world.choices = _taken(world.choices, self._chain_name(rule), rule, rule.share)
+        elif world.choices and rule.kind in (TargetKind.JUMP, TargetKind.NAT):
+            world.choices = _settle(world.choices, self._chain_name(rule), rule)
+        world.visits.append(visit)
+        self._apply(rule, world, live, done, fall, depth)
+
+    def _chain_name(self, rule: CompiledRule) -> str:
+        return f"{self.table.ruleset.backend} {self.table.name} {rule.rule.chain}"
+
+    def _where(self, rule: CompiledRule) -> str:
+        source = rule.rule.source
+        return f"{self._chain_name(rule)} rule {rule.rule.index} ({source.path}:{source.line})"
+
+    def _apply(
+        self, rule: CompiledRule, world: World, live: list[World], done: list[World], fall: list[World], depth: int
+    ) -> None:
+        kind = rule.kind
+        if kind is TargetKind.COUNT:
+            live.append(world)
+        elif kind is TargetKind.CONTINUE:
+            c = self.c
+            self._load(world)
+            error = rule.payload(c)  # type: ignore[operator]
+            if error:
+                world.verdict, world.rule, world.reason = "unknown", rule, f"{self._where(rule)}: {error}"
+                done.append(world)
+                self._loaded = None
+                return
+            world.packet, world.mark, world.ctmark, world.tos = c.packet, c.mark, c.ctmark, c.tos
+            world.touched = c.touched_sets
+            live.append(world)
+        elif kind is TargetKind.RETURN:
+            fall.append(world)
+        elif kind is TargetKind.JUMP:
+            if rule.call is None:
+                rule.call = self.table.chain(rule.rule.target)
+            decided, back = self._chain(rule.call, [world], depth + 1)
+            done.extend(decided)
+            (fall if rule.rule.goto else live).extend(back)
+        else:
+            world.rule = rule
+            if kind is TargetKind.UNKNOWN:
+                world.verdict, world.reason = "unknown", f"{self._where(rule)}: {rule.payload}"
+            else:
+                world.verdict = kind.value
+                world.payload = rule.payload
+            done.append(world)
+
+
+def _merge(worlds: list[World]) -> list[World]:
+    """Worlds in the same state go on as one; what only one of them assumed did not matter."""
+    if len(worlds) < 2:
+        return worlds
+    merged: dict[tuple[object, ...], World] = {}
+    for world in worlds:
+        key = world.state()
+        same = merged.get(key)
+        if same is None:
+            merged[key] = world
+        else:
+            same.assumed = tuple(sentence for sentence in same.assumed if sentence in world.assumed)
+    return _join_choices(list(merged.values()))
+
+
+def _join_choices(worlds: list[World]) -> list[World]:
+    """Branches of one choice that end in the same state are no branches."""
+    if len(worlds) < 2 or not any(world.choices for world in worlds):
+        return worlds
+    joined: dict[tuple[object, ...], World] = {}
+    result: list[World] = []
+    for world in worlds:
+        if not world.choices:
+            result.append(world)
+            continue
+        last = world.choices[-1]
+        key = (world.packet, world.mark, world.ctmark, world.tos, world.touched, world.assumed, world.choices[:-1],
+               last.where)  # fmt: skip
+        other = joined.get(key)
+        if other is None:
+            joined[key] = world
+            result.append(world)
+            continue
+        share = other.choices[-1].share + last.share
+        rest = other.choices[:-1]
+        label = f"{other.choices[-1].label} or {last.label}"
+        other.choices = rest if share == 1 else (*rest, Choice(last.where, label, share, last.source))
+    return result
+
+
+OTHERWISE = "otherwise"
+
+
+def _open(choices: tuple[Choice, ...], where: str) -> bool:
+    return bool(choices) and choices[-1].where == where and choices[-1].label.startswith(OTHERWISE)
+
+
+def _taken(choices: tuple[Choice, ...], where: str, rule: CompiledRule, share: Fraction) -> tuple[Choice, ...]:
+    label = rule.rule.target or f"rule {rule.rule.index}"
+    if _open(choices, where):
+        return (*choices[:-1], Choice(where, label, choices[-1].share * share, rule.rule.source))
+    return (*choices, Choice(where, label, share, rule.rule.source))
+
+
+def _not_taken(choices: tuple[Choice, ...], where: str, rule: CompiledRule, share: Fraction) -> tuple[Choice, ...]:
+    label = f"{OTHERWISE} than rule {rule.rule.index}"
+    if _open(choices, where):
+        return (*choices[:-1], Choice(where, label, choices[-1].share * share, rule.rule.source))
+    return (*choices, Choice(where, label, share, rule.rule.source))
+
+
+def _settle(choices: tuple[Choice, ...], where: str, rule: CompiledRule) -> tuple[Choice, ...]:
+    """The last rule of a row of choices takes what is left."""
+    if not _open(choices, where):
+        return choices
+    return (*choices[:-1], Choice(where, rule.rule.target, choices[-1].share, rule.rule.source))

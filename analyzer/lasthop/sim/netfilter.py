@@ -1,0 +1,486 @@
+"""Netfilter at one hook of one netns: both iptables back ends, conntrack and NAT in the kernel's order.
+
+`Firewall.run` follows include/uapi/linux/netfilter_ipv4.h (priorities): raw -300, conntrack -200, mangle -150,
+destination NAT -100, filter 0, security 50, source NAT 100, confirm last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lasthop.facts.evidence import Absent, AbsentReason, Doubt, Evidence, Partial, SourceRef
+from lasthop.facts.netfilter import NftBaseChain, Ruleset
+from lasthop.facts.snapshot import NetNS
+from lasthop.facts.trace import Choice, Disposition, MatchResult, Outcome, Packet, RuleVisit, Step, Truth
+
+from .chains import CompiledTable, Traversal, Visit, World
+from .conntrack import ConntrackTable, evidence_gap
+from .extensions.context import Context, Surroundings
+from .extensions.protocols import protocol_number
+from .extensions.targets import NatRequest
+from .ipsets import SetStore
+from .nat import apply_mapping, set_up, without_rule
+
+MAX_BRANCHES = 256
+MAX_NEAR_MISSES = 48
+BACKENDS = ("nft", "legacy")
+HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+
+STAGES: dict[str, tuple[str, ...]] = {
+    "PREROUTING": ("raw", "conntrack", "mangle", "nat dst"),
+    "INPUT": ("mangle", "filter", "security", "nat src", "confirm"),
+    "FORWARD": ("mangle", "filter", "security"),
+    "OUTPUT": ("raw", "conntrack", "mangle", "nat dst", "filter", "security"),
+    "POSTROUTING": ("mangle", "nat src", "confirm"),
+}
+TABLES: dict[str, tuple[str, ...]] = {
+    hook: tuple(stage.split()[0] for stage in stages if stage not in ("conntrack", "confirm"))
+    for hook, stages in STAGES.items()
+}
+FAMILIES = {4: frozenset({"ip", "inet"}), 6: frozenset({"ip6", "inet"})}
+EVIDENCE_IDS = {
+    ("nft", 4): "iptables_nft_save", ("legacy", 4): "iptables_legacy_save",
+    ("nft", 6): "ip6tables_nft_save", ("legacy", 6): "ip6tables_legacy_save",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HookResult:
+    """How a packet leaves a hook. `verdict` is "accept", "drop", "reject" or "unknown".
+
+    `assumed` are conditions of this branch that the evidence does not decide; where it is not empty, a step with
+    Outcome.UNKNOWN says why. `packet` carries the marks, connection and addresses after this hook.
+    """
+
+    verdict: str
+    packet: Packet
+    conntrack: ConntrackTable
+    steps: tuple[Step, ...]
+    choices: tuple[Choice, ...] = ()
+    assumed: tuple[str, ...] = ()
+    reject_with: str = ""
+
+
+@dataclass(slots=True)
+class _Branch:
+    packet: Packet
+    conntrack: ConntrackTable
+    steps: tuple[Step, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    assumed: tuple[str, ...] = ()
+    verdict: str = ""
+    reject_with: str = ""
+    nat_done: bool = False
+
+    def state(self) -> tuple[object, ...]:
+        dead = self.verdict in ("drop", "reject", "unknown")
+        return (self.verdict, self.reject_with, None if dead else self.packet, None if dead else self.conntrack,
+                self.choices)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What stays the same during one run."""
+
+    hook: str
+    around: Surroundings
+    level: str
+
+
+class Firewall:
+    """Netfilter of one netns; compiled chains are kept between runs.
+
+    `order` names the back ends in the order in which the kernel asks them where their priorities are equal, if that
+    is known (it is in no dump); without it both orders are tried and a difference is UNKNOWN.
+    """
+
+    def __init__(self, netns: NetNS, order: tuple[str, ...] | None = None) -> None:
+        self.netns = netns
+        self.order = order
+        self.sets = SetStore(netns.ipsets)
+        self._tables: dict[tuple[str, int, str], CompiledTable | None] = {}
+
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """Assumptions that hold for the whole netns because the evidence was not collected."""
+        sentences = []
+        if isinstance(self.netns.nft_chains, Absent) and self.netns.nft_chains.reason is not (
+            AbsentReason.NOT_APPLICABLE
+        ):
+            sentences.append(f"no native nftables chain acts (nft ruleset {self.netns.nft_chains.reason.value})")
+        gap = evidence_gap(self.netns)
+        return (*sentences, gap) if gap else tuple(sentences)
+
+    def run(
+        self, hook: str, packet: Packet, conntrack: ConntrackTable, around: Surroundings, *, level: str = "normal"
+    ) -> tuple[HookResult, ...]:
+        """Everything that netfilter does with `packet` at `hook`. Several results are branches: all of one choice
+        (with shares), or all that missing evidence leaves open (with `assumed`)."""
+        call = _Call(hook, around, level)
+        branches = [_Branch(packet, conntrack)]
+        branches = self._missing_evidence(call, branches)
+        for stage in STAGES[hook]:
+            following: list[_Branch] = []
+            for branch in branches:
+                if branch.verdict:
+                    following.append(branch)
+                elif stage == "conntrack":
+                    following.append(self._lookup(branch))
+                elif stage == "confirm":
+                    following.append(self._confirm(branch))
+                elif stage.startswith("nat"):
+                    following.extend(self._nat(call, branch, stage.split()[1]))
+                else:
+                    following.extend(self._table(call, branch, stage))
+            branches = _merge(following)
+            if len(branches) > MAX_BRANCHES and any(branch.assumed for branch in branches):
+                return (self._overflow(call, packet, conntrack),)
+        if hook in ("PREROUTING", "FORWARD", "OUTPUT"):
+            branches = [self._keep_mark(branch) for branch in branches]
+        return tuple(
+            HookResult(
+                b.verdict or "accept", b.packet, b.conntrack, b.steps, b.choices, b.assumed, b.reject_with
+            )
+            for b in branches
+        )  # fmt: skip
+
+    def _overflow(self, call: _Call, packet: Packet, conntrack: ConntrackTable) -> HookResult:
+        why = f"more than {MAX_BRANCHES} branches are open at {call.hook}"
+        step = Step(f"netfilter {call.hook}", Outcome.UNKNOWN, why, before=packet, after=packet)
+        return HookResult("unknown", packet, conntrack, (step,), assumed=(why,))
+
+    # -- evidence ---------------------------------------------------------------------------------------------------
+
+    def _ruleset(self, backend: str, family: int) -> Ruleset | None:
+        values = self.netns.ruleset(backend, family).values
+        return values[0] if values else None
+
+    def _compiled(self, backend: str, family: int, table: str) -> CompiledTable | None:
+        key = (backend, family, table)
+        if key not in self._tables:
+            ruleset = self._ruleset(backend, family)
+            known = ruleset is not None and table in ruleset.tables()
+            doubts = _doubts(self.netns.ruleset(backend, family))
+            self._tables[key] = CompiledTable(ruleset, table, doubts) if known and ruleset is not None else None
+        return self._tables[key]
+
+    def _missing_evidence(self, call: _Call, branches: list[_Branch]) -> list[_Branch]:
+        """UNKNOWN steps for rulesets that were not read whole, and for native nftables chains at this hook."""
+        (branch,) = branches
+        packet = branch.packet
+        for backend in BACKENDS:
+            evidence = self.netns.ruleset(backend, packet.family)
+            decides = EVIDENCE_IDS[(backend, packet.family)]
+            if isinstance(evidence, Absent):
+                if evidence.reason is AbsentReason.NOT_APPLICABLE:
+                    continue
+                why = f"the iptables rules of the {backend} back end are {evidence.reason.value}"
+                if evidence.detail:
+                    why += f" ({evidence.detail})"
+                self._assume(branch, call, why, f"no {backend} iptables rule at {call.hook} stops or changes the packet",
+                             decides)  # fmt: skip
+            elif isinstance(evidence, Partial):
+                ruleset = evidence.values[0] if evidence.values else None
+                for table in TABLES[call.hook]:
+                    doubt = _table_doubt(evidence, ruleset, table)
+                    if doubt:
+                        self._assume(branch, call, f"{backend} table {table}: {doubt}",
+                                     f"no unread rule of {backend} table {table} stops or changes the packet",
+                                     decides)  # fmt: skip
+        for chain in self.netns.nft_chains.values:
+            if chain.hook.upper() != call.hook or chain.family not in FAMILIES[packet.family]:
+                continue
+            name = f"{chain.family} {chain.table} {chain.name}"
+            if chain.rules == 0 and chain.policy == "drop" and chain.type == "filter":
+                branch.verdict = "drop"
+                branch.steps += (
+                    Step(f"nftables {call.hook}", Outcome.STOP, f"policy drop of native nftables chain {name}",
+                         (chain.source,), name, packet, packet, disposition=Disposition.DROPPED_BY_RULE),
+                )  # fmt: skip
+                return branches
+            if chain.rules == 0:
+                continue
+            self._native(branch, call, chain, name)
+        return branches
+
+    def _assume(self, branch: _Branch, call: _Call, why: str, sentence: str, decides: str) -> None:
+        branch.steps += (
+            Step(f"netfilter {call.hook}", Outcome.UNKNOWN, why, before=branch.packet, after=branch.packet,
+                 decides=decides),
+        )  # fmt: skip
+        branch.assumed += (sentence,)
+
+    def _native(self, branch: _Branch, call: _Call, chain: NftBaseChain, name: str) -> None:
+        why = f"native nftables table {chain.family} {chain.table} is not evaluated yet"
+        branch.steps += (
+            Step(f"nftables {call.hook}", Outcome.UNKNOWN, why, (chain.source,), name, branch.packet, branch.packet,
+                 decides="nft_ruleset"),
+        )  # fmt: skip
+        branch.assumed += (f"native nftables chain {name} neither stops nor changes the packet",)
+
+    # -- conntrack --------------------------------------------------------------------------------------------------
+
+    def _lookup(self, branch: _Branch) -> _Branch:
+        found = branch.conntrack.lookup(branch.packet)
+        sources = found.connection.source if found.connection is not None else ()
+        before = branch.packet
+        if found.full:
+            step = Step("conntrack", Outcome.STOP, found.note, before=before, after=before,
+                        disposition=Disposition.CONNTRACK_FULL)  # fmt: skip
+            return replace(branch, verdict="drop", steps=(*branch.steps, step))
+        packet = found.packet
+        word = packet.ctstate or "not looked up"
+        step = Step("conntrack", Outcome.INFO, f"{word} ({packet.ctdir}): {found.note}", sources, "", before, packet)
+        return replace(branch, packet=packet, conntrack=found.table, steps=(*branch.steps, step))
+
+    def _confirm(self, branch: _Branch) -> _Branch:
+        table = branch.conntrack.confirm(branch.packet)
+        packet = branch.packet
+        if packet.ct_original is not None and "CONFIRMED" not in packet.ctstatus:
+            packet = replace(packet, ctstatus=packet.ctstatus | {"CONFIRMED", "SRC_NAT_DONE", "DST_NAT_DONE"})
+        return replace(branch, packet=packet, conntrack=table)
+
+    def _keep_mark(self, branch: _Branch) -> _Branch:
+        """CONNMARK changes the connection at once where it is confirmed."""
+        if "CONFIRMED" not in branch.packet.ctstatus:
+            return branch
+        return replace(branch, conntrack=branch.conntrack.confirm(branch.packet))
+
+    # -- tables -----------------------------------------------------------------------------------------------------
+
+    def _relevant(self, family: int, table: str, hook: str) -> list[str]:
+        """Back ends whose table has something to say at this hook."""
+        found = []
+        for backend in BACKENDS:
+            compiled = self._compiled(backend, family, table)
+            if compiled is None:
+                continue
+            base = compiled.ruleset.chain(table, hook)
+            if base is not None and (base.policy != "ACCEPT" or compiled.ruleset.rules(table, hook)):
+                found.append(backend)
+        return found
+
+    def _in_order(self, call: _Call, branch: _Branch, table: str, manip: str = "") -> list[_Branch]:
+        backends = self._relevant(branch.packet.family, table, call.hook)
+        if self.order is not None:
+            backends = [backend for backend in self.order if backend in backends]
+        if not backends:
+            return [branch]
+        first = self._one_after_another(call, branch, table, backends, manip)
+        if len(backends) < 2 or self.order is not None:
+            return first
+        second = self._one_after_another(call, branch, table, backends[::-1], manip)
+        if {b.state() for b in first} == {b.state() for b in second}:
+            return first
+        why = f"both back ends have a {table} table that acts here; which is asked first is in no dump"
+        for order, results in ((backends, first), (backends[::-1], second)):
+            for result in results:
+                result.steps += (Step(f"{table} {call.hook}", Outcome.UNKNOWN, why, decides="rule counters"),)
+                result.assumed += (f"{table} {call.hook}: {order[0]} is asked before {order[1]}",)
+        return first + second
+
+    def _one_after_another(
+        self, call: _Call, branch: _Branch, table: str, backends: list[str], manip: str
+    ) -> list[_Branch]:
+        branches = [replace(branch)]
+        for backend in backends:
+            following: list[_Branch] = []
+            for one in branches:
+                if one.verdict or one.nat_done:
+                    following.append(one)
+                else:
+                    following.extend(self._walk(call, one, backend, table, manip))
+            branches = following
+        return branches
+
+    def _table(self, call: _Call, branch: _Branch, table: str) -> list[_Branch]:
+        return self._in_order(call, branch, table)
+
+    def _nat(self, call: _Call, branch: _Branch, manip: str) -> list[_Branch]:
+        packet = branch.packet
+        if packet.ct_original is None:
+            return [branch]
+        done = "DST_NAT_DONE" if manip == "dst" else "SRC_NAT_DONE"
+        if packet.ctstate == "NEW" and done not in packet.ctstatus:
+            results = self._in_order(call, branch, "nat", manip)
+            for result in results:
+                if not result.verdict:
+                    result.packet = without_rule(result.packet, manip)
+                    result.nat_done = False
+            return results
+        changed = apply_mapping(packet, manip)
+        if changed is packet or (changed.src, changed.dst, changed.sport, changed.dport) == (
+            packet.src, packet.dst, packet.sport, packet.dport
+        ):  # fmt: skip
+            return [branch]
+        found = branch.conntrack.find(_proto(changed), packet.ct_original, packet.ct_zone)
+        sources: tuple[SourceRef, ...] = found[0].source if found is not None else ()
+        step = Step(f"nat {call.hook}", Outcome.PASS, f"rewritten as the connection says: {_rewrite(packet, changed)}",
+                    sources, "conntrack", packet, changed)  # fmt: skip
+        return [replace(branch, packet=changed, steps=(*branch.steps, step))]
+
+    def _walk(self, call: _Call, branch: _Branch, backend: str, table: str, manip: str) -> list[_Branch]:
+        packet = branch.packet
+        compiled = self._compiled(backend, packet.family, table)
+        assert compiled is not None
+        base = compiled.ruleset.chain(table, call.hook)
+        assert base is not None
+        c = self._context(call, packet)
+        walk = Traversal(compiled, c, record=call.level != "short", limit=4 * MAX_BRANCHES)
+        worlds = walk.run(call.hook, base.policy)
+        if walk.overflow:
+            overflow = self._overflow(call, packet, branch.conntrack)
+            return [
+                replace(branch, verdict="unknown", steps=branch.steps + overflow.steps,
+                        assumed=branch.assumed + overflow.assumed)
+            ]  # fmt: skip
+        results = []
+        for world in worlds:
+            results.append(self._finish(call, branch, backend, compiled, base.source, world, walk, manip))
+        return results
+
+    def _context(self, call: _Call, packet: Packet) -> Context:
+        return Context(packet, call.hook, call.around, self.sets, self.netns.links, self.netns.addresses)
+
+    def _finish(
+        self, call: _Call, branch: _Branch, backend: str, compiled: CompiledTable, policy: SourceRef, world: World,
+        walk: Traversal, manip: str,
+    ) -> _Branch:  # fmt: skip
+        before = branch.packet
+        packet = world.packet
+        if (packet.mark, packet.ctmark, packet.tos) != (world.mark, world.ctmark, world.tos):
+            packet = replace(packet, mark=world.mark, ctmark=world.ctmark, tos=world.tos)
+        verdict, reject_with, detail, decides = "", "", "", world.decides
+        where = world.rule.name if world.rule is not None else f"{call.hook} policy"
+        sources = (world.rule.rule.source,) if world.rule is not None else (policy,)
+        outcome, disposition = Outcome.PASS, None
+        nat_done = branch.nat_done
+        if world.verdict == "accept":
+            detail = "accepted by " + where if world.rule is not None else "policy ACCEPT"
+        elif world.verdict == "drop":
+            verdict, outcome, disposition = "drop", Outcome.STOP, Disposition.DROPPED_BY_RULE
+            detail = f"dropped by {where}"
+        elif world.verdict == "reject":
+            verdict, outcome, disposition = "reject", Outcome.STOP, Disposition.REJECTED_BY_RULE
+            reject_with = str(world.payload)
+            detail = f"rejected by {where} with {reject_with}"
+        elif world.verdict == "unknown":
+            verdict, outcome, detail = "unknown", Outcome.UNKNOWN, world.reason
+        else:
+            request = world.payload
+            assert isinstance(request, NatRequest)
+            nat = set_up(self._context(call, packet), packet, request, branch.conntrack)
+            detail = f"{request.target} by {where}: {_rewrite(packet, nat.packet)}{nat.detail}"
+            packet, nat_done = nat.packet, True
+            if nat.verdict:
+                verdict, decides, detail = nat.verdict, nat.decides, f"{where}: {nat.detail}"
+                outcome = Outcome.STOP if verdict == "drop" else Outcome.UNKNOWN
+                disposition = Disposition.DROPPED_BY_RULE if verdict == "drop" else None
+        unknown = next((v.answer for v in world.visits if isinstance(v.answer, MatchResult)), None)
+        if unknown is not None and world.assumed and outcome is Outcome.PASS:
+            outcome, detail = Outcome.UNKNOWN, f"{detail}, if {world.assumed[0]}"
+            decides = decides or unknown.decides
+        step = Step(
+            f"{compiled.name} {call.hook}", outcome, f"{detail} ({backend})", sources, where, before, packet,
+            _visits(self._context(call, before), world.visits, call.level, verdict in ("drop", "reject")),
+            walk.skipped, disposition, decides,
+            self._near_misses(call, compiled, before, world) if verdict in ("drop", "reject") else (),
+        )  # fmt: skip
+        return _Branch(
+            packet, branch.conntrack, (*branch.steps, step), branch.choices + world.choices,
+            branch.assumed + world.assumed, verdict, reject_with, nat_done,
+        )  # fmt: skip
+
+    def _near_misses(
+        self, call: _Call, compiled: CompiledTable, packet: Packet, world: World
+    ) -> tuple[RuleVisit, ...]:
+        """Rules that failed in exactly one match and would have let the packet pass: each is tried."""
+        if call.level == "short":
+            return ()
+        base = compiled.ruleset.chain(compiled.name, call.hook)
+        assert base is not None
+        found = []
+        tried = 0
+        for visit in reversed(world.visits):
+            if visit.answer is not False or tried >= MAX_NEAR_MISSES:
+                continue
+            c = self._context(call, packet)
+            c.mark, c.ctmark = visit.mark, visit.ctmark
+            if sum(test(c) is not True for test in visit.compiled.tests) != 1:
+                continue
+            tried += 1
+            forced = Traversal(compiled, self._context(call, packet), record=False, limit=MAX_BRANCHES,
+                               forced=frozenset({id(visit.compiled)}))  # fmt: skip
+            if all(other.verdict in ("accept", "nat") for other in forced.run(call.hook, base.policy)):
+                found.append(_rule_visit(c, visit))
+        return tuple(reversed(found))
+
+
+def _doubts(evidence: Evidence[Ruleset]) -> tuple[Doubt, ...]:
+    return evidence.doubts if isinstance(evidence, Partial) else ()
+
+
+def _table_doubt(evidence: Partial[Ruleset], ruleset: Ruleset | None, table: str) -> str:
+    """Why a table of a partly read ruleset may hold more than is known, or ""."""
+    if ruleset is None or not evidence.doubts:
+        return evidence.why
+    for doubt in evidence.doubts:
+        if doubt.touches in ("", table):
+            return doubt.why
+    return ""
+
+
+def _proto(packet: Packet) -> int:
+    return protocol_number(packet.proto) or 0
+
+
+def _rewrite(before: Packet, after: Packet) -> str:
+    def end(ip: object, port: int | None) -> str:
+        return f"{ip}:{port}" if port is not None else str(ip)
+
+    parts = []
+    if (before.src, before.sport) != (after.src, after.sport):
+        parts.append(f"source {end(before.src, before.sport)} -> {end(after.src, after.sport)}")
+    if (before.dst, before.dport) != (after.dst, after.dport):
+        parts.append(f"destination {end(before.dst, before.dport)} -> {end(after.dst, after.dport)}")
+    return ", ".join(parts) or "nothing changes"
+
+
+def _rule_visit(c: Context, visit: Visit) -> RuleVisit:
+    rule = visit.compiled.rule
+    if visit.answer is True:
+        return RuleVisit(rule, Truth.YES)
+    c.mark, c.ctmark = visit.mark, visit.ctmark
+    match = visit.compiled.matches[visit.at]
+    if visit.answer is False:
+        return RuleVisit(rule, Truth.NO, f"{match.text}: {match.value(c)}")
+    return RuleVisit(rule, Truth.UNKNOWN, f"{match.text}: {visit.answer.why}")
+
+
+def _visits(c: Context, visits: list[Visit], level: str, stopped: bool) -> tuple[RuleVisit, ...]:
+    """Level full: every rule met. Otherwise the rules that matched or are UNKNOWN and, where the packet was stopped,
+    the last rule before that did not match in the deciding chain."""
+    if level == "full":
+        return tuple(_rule_visit(c, visit) for visit in visits)
+    keep = [visit.answer is not False for visit in visits]
+    if stopped and visits:
+        chain = visits[-1].compiled.rule.chain
+        for position in range(len(visits) - 1, -1, -1):
+            if visits[position].answer is False and visits[position].compiled.rule.chain == chain:
+                keep[position] = True
+                break
+    return tuple(_rule_visit(c, visit) for visit, kept in zip(visits, keep, strict=True) if kept)
+
+
+def _merge(branches: list[_Branch]) -> list[_Branch]:
+    if len(branches) < 2:
+        return branches
+    merged: dict[tuple[object, ...], _Branch] = {}
+    for branch in branches:
+        same = merged.setdefault(branch.state(), branch)
+        if same is not branch:
+            same.assumed = tuple(sentence for sentence in same.assumed if sentence in branch.assumed)
+    return list(merged.values())
+
+
+__all__ = ["BACKENDS", "HOOKS", "Firewall", "HookResult", "Surroundings"]
