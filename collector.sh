@@ -1666,6 +1666,9 @@ sec_pods() {
         PODS_DONE=$((PODS_DONE + 1))
     done 3<"$CTL/pods.order"
     host_network_pods
+    for sp_pod in $PODS_ASKED; do
+        case "$NL$QUESTION_PODS" in *" $sp_pod "*) ;; *) say "$sp_pod does not run on this node: its state is not here, the node's is" ;; esac
+    done
     meta pods_found "$PODS_FOUND"
     meta pods_collected "$PODS_DONE"
     say "pods: $PODS_DONE of $PODS_FOUND network namespaces"
@@ -1917,7 +1920,7 @@ sec_capture() {
         sec_probe
         return 0
     }
-    : >"$CTL/captures"
+    [ "$DRY" = yes ] || : >"$CTL/captures"
     capture_filters
     if [ "$DRY" = yes ]; then
         start_capture pod_NS_NAME_eth0 eth0 "$FILTER_POD" NS/NAME /proc/PID/ns/net -
@@ -2102,6 +2105,7 @@ capture_result() { # NAME START RC
         *'link-type '*)
             cr_link=${cr_line#*link-type }
             cr_link=${cr_link%% *}
+            continue
             ;;
         [0-9]*' packet'*' captured'*) cr_captured=${cr_line%% *} ;;
         [0-9]*' packet'*' received by filter'*) cr_received=${cr_line%% *} ;;
