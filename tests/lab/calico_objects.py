@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from .bird import AS_NUMBER
@@ -118,7 +119,7 @@ def meta(kind: str, name: str, namespace: str | None = None) -> Object:
 
 def container_id(pod: Pod) -> str:
     """The 64 hex digits of the pod's sandbox."""
-    return stable_uid("container", pod.key).replace("-", "") * 2
+    return hashlib.sha256(f"container/{pod.key}".encode()).hexdigest()
 
 
 def v3(kind: str, name: str, spec: Object, namespace: str | None = None) -> Object:

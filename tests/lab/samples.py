@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections import Counter
@@ -112,7 +113,17 @@ class Collection:
         ending = "".join(suffix for suffix in path.suffixes if suffix in (".tar", ".gz", ".xz", ".zst"))
         copy = target / f"{self.node}{ending}"
         shutil.copyfile(path, copy)
+        self._check(copy)
         return copy
+
+    def _check(self, archive: Path) -> None:
+        """The collector changed nothing on the node: its own fingerprints, taken before and after, are equal."""
+        with tarfile.open(archive) as tar:
+            name = next(member for member in tar.getnames() if member.endswith("/node.meta"))
+            stream = tar.extractfile(name)
+            assert stream is not None
+            if b"\nfingerprint_changed=no\n" not in stream.read():
+                raise LabError(f"collector on {self.node}: fingerprint_changed is not `no`")
 
 
 def collect(cluster: Cluster, case: Case, collector: str, target: Path) -> tuple[list[Path], list[Attempt], str]:
