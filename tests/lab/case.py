@@ -62,6 +62,13 @@ class Case:
         return pod.ip, pod.ports[0].number
 
     @property
+    def proto(self) -> str:
+        """tcp or udp."""
+        if self.target.startswith("service "):
+            return next(s for s in self.spec.services if s.key == self.target_key).protocol.lower()
+        return self.spec.pod(self.target_key).ports[0].protocol.lower()
+
+    @property
     def nodes(self) -> tuple[str, ...]:
         """The nodes whose bundles the sample holds."""
         return self.collect or tuple(node.name for node in self.spec.nodes)

@@ -7,7 +7,7 @@ from .case_parts import CLIENT, CLIENT_SET, SERVER, bgp, one, vxlan
 from .cases_reply import reply_breaks
 from .cases_request import request_breaks
 from .faults import Command, Fault
-from .presets import web_ingress
+from .presets import DNS, WEB, cluster, dns_pod, web_ingress, web_only_egress
 from .traffic import LARGE
 
 
@@ -71,6 +71,7 @@ def policy_and_service() -> tuple[Case, ...]:
             ),
         ),
     )
+    named = cluster("bgp", "v3.27", policies=(web_ingress("client"),), extra_pods=(dns_pod(),), services=(WEB, DNS))
     base, three = bgp("v3.27"), bgp(count=3)
     port = denied.pod(SERVER).ports[0].number
     stop = f"kill $(ss -Hltnp sport = :{port} | sed 's/.*pid=\\([0-9]*\\).*/\\1/')"
@@ -100,6 +101,44 @@ def policy_and_service() -> tuple[Case, ...]:
             ),
             (tightened,),
             harmless=("the denied flow is what the policy says",),
+        ),
+        Case(
+            "dns-denied-by-egress-policy",
+            "A new egress policy of the client allows the web servers and forgets DNS (UDP, through a Service)",
+            named,
+            CLIENT,
+            "service kube-system/kube-dns",
+            "break",
+            (
+                Break(
+                    "request",
+                    2,
+                    "node1",
+                    "host",
+                    "NetworkPolicy default/web-only",
+                    "no egress rule allows UDP 53: denied as written",
+                    ("DROPPED_BY_RULE",),
+                    policy="as-written",
+                ),
+            ),
+            (
+                Fault(
+                    (
+                        Command(
+                            "cluster",
+                            "calicoctl apply -f web-only.yaml  # default/web-only: egress to app == 'web' only",
+                            lambda c: c.apply_policies(web_ingress("client"), web_only_egress()),
+                        ),
+                    ),
+                    (
+                        Command(
+                            "cluster",
+                            "calicoctl delete networkpolicy -n default web-only",
+                            lambda c: c.apply_policies(web_ingress("client")),
+                        ),
+                    ),
+                ),
+            ),
         ),
         Case(
             "server-not-listening",

@@ -242,6 +242,60 @@ def request_breaks() -> tuple[Case, ...]:
             ),
         ),
         Case(
+            "stale-block-route",
+            "A left-over static route without metric for the server's block beats BIRD's route",
+            base,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    2,
+                    "node1",
+                    "host",
+                    f"route {block2} via {base.node('node1').router}",
+                    "a static route (metric 0) beats BIRD's (metric 1024) and leads to a router without that block",
+                    ("LEFT_EVIDENCE", "WRONG_HOST"),
+                ),
+            ),
+            (
+                one(
+                    "node1",
+                    f"ip route add {block2} via {base.node('node1').router} dev eth0 proto static",
+                    f"ip route del {block2} via {base.node('node1').router} dev eth0 proto static",
+                ),
+            ),
+        ),
+        Case(
+            "workload-interface-down",
+            "The host side of the server pod's veth is down",
+            base,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    4,
+                    "node2",
+                    "host",
+                    f"interface {server.interface}",
+                    "the workload interface is down; the pod's /32 went with it, the blackhole takes the packet",
+                    ("BLACKHOLED", "LINK_DOWN"),
+                ),
+            ),
+            (
+                one(
+                    "node2",
+                    f"ip link set {server.interface} down",
+                    f"ip link set {server.interface} up; "
+                    f"ip route replace {server.ip} dev {server.interface} scope link metric 1024; "
+                    f"ip neigh replace {server.ip} lladdr {server.mac} dev {server.interface} nud permanent",
+                ),
+            ),
+        ),
+        Case(
             "pod-route-missing",
             "The server pod's /32 route is missing on its node",
             base,

@@ -33,6 +33,14 @@ def pods(count: int) -> tuple[Pod, ...]:
 WEB = Service("shop", "web", "10.96.10.10", 80, 8080, {"app": "web"}, node_port=30080)
 
 
+def dns_pod() -> Pod:
+    """The one DNS server, on node2."""
+    return Pod("kube-system", "coredns-0", "node2", {"k8s-app": "kube-dns"}, (Port("dns", 53, "UDP"),), "coredns")
+
+
+DNS = Service("kube-system", "kube-dns", "10.96.0.10", 53, 53, {"k8s-app": "kube-dns"}, "dns", "UDP")
+
+
 def cluster(
     routing: str = "bgp",
     calico: str = "v3.33",
@@ -58,3 +66,9 @@ def web_ingress(role: str) -> Policy:
     """Policy shop/web-ingress: only pods of namespace default with this role may reach the web servers, on 8080."""
     rule = PolicyRule("Allow", "TCP", peer={"role": role}, peer_namespace="default", ports=(8080,))
     return Policy("shop", "web-ingress", {"app": "web"}, ingress=(rule,))
+
+
+def web_only_egress() -> Policy:
+    """Policy default/web-only: clients may reach the web servers and nothing else, not even DNS."""
+    rule = PolicyRule("Allow", "TCP", peer={"app": "web"}, peer_namespace="shop", ports=(8080,))
+    return Policy("default", "web-only", {"role": "client"}, egress=(rule,))

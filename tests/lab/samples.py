@@ -40,7 +40,7 @@ class ProofError(LabError):
 
 def tries(cluster: Cluster, case: Case, count: int) -> list[Attempt]:
     address, port = case.address
-    return [flow_works(cluster, case.source, address, port, size=case.size, limit=2.5) for _ in range(count)]
+    return [flow_works(cluster, case.source, address, port, case.proto, case.size, limit=2.5) for _ in range(count)]
 
 
 def prove_works(cluster: Cluster, case: Case, when: str) -> str:
@@ -76,7 +76,7 @@ class Collection:
         address = case.address[0]
         peer = case.target_key if case.target.startswith("pod ") else address
         self.arguments = [
-            *["--pod", case.source, "--peer", peer, "--port", f"tcp/{port}"],
+            *["--pod", case.source, "--peer", peer, "--port", f"{case.proto}/{port}"],
             *["--capture", str(CAPTURE_SECONDS), "--dir", "/tmp"],
         ]
         self.process = subprocess.Popen(
@@ -137,7 +137,7 @@ def collect(cluster: Cluster, case: Case, collector: str, target: Path) -> tuple
     seen: list[Attempt] = []
     end = time.monotonic() + CAPTURE_SECONDS - 3
     while time.monotonic() < end and len(seen) < case.tries:
-        seen.append(flow_works(cluster, case.source, address, port, size=case.size, limit=2.5))
+        seen.append(flow_works(cluster, case.source, address, port, case.proto, case.size, limit=2.5))
     archives = [collection.finish(target) for collection in running]
     return archives, seen, " ".join(running[0].arguments)
 
@@ -197,7 +197,7 @@ def describe(case: Case, saw: dict[str, str], alone: list[str], archives: list[P
             "to": case.target_key,
             "kind": case.target.split()[0],
             "address": address,
-            "proto": "tcp",
+            "proto": case.proto,
             "port": port,
         },
         "prepared": [commands(command) for command in case.prepare],
