@@ -33,6 +33,7 @@ def reply_breaks() -> tuple[Case, ...]:
                     "raw PREROUTING rule 1 (not Calico's)",
                     "a foreign rule drops the answer on the client's node",
                     ("DROPPED_BY_RULE",),
+                    ("foreign-rule-drop",),
                 ),
             ),
             (one("node1", f"iptables-nft -t raw -I {raw}", f"iptables-nft -t raw -D {raw}"),),
@@ -54,6 +55,7 @@ def reply_breaks() -> tuple[Case, ...]:
                     "strict rp_filter: the way back to the server is vxlan.calico, the answer came in on eth0, "
                     f"because node2 has a left-over route {client.ip} via {node1.ip}",
                     ("RPF_FAILED",),
+                    ("rp-filter-drop",),
                 ),
             ),
             (
@@ -86,6 +88,7 @@ def reply_breaks() -> tuple[Case, ...]:
                     f"route {block1}",
                     "no VXLAN block route on the server's node; answers leave by the default route",
                     ("NO_ROUTE", "LEFT_EVIDENCE"),
+                    ("route-missing",),
                 ),
             ),
             (
@@ -112,6 +115,7 @@ def reply_breaks() -> tuple[Case, ...]:
                     "underlay between node2 and node1",
                     "full-size answers leave node2 and never reach node1, small ones do; no ICMP comes back",
                     ("LOST_BETWEEN_CAPTURES", "TOO_BIG"),
+                    ("mtu-blackhole", "wire-lost", "reply-lost"),
                 ),
             ),
             (one("router", "ip link set v-node1 mtu 1400", "ip link set v-node1 mtu 1500"),),

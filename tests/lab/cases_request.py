@@ -38,6 +38,7 @@ def request_breaks() -> tuple[Case, ...]:
                     "route table of the pod",
                     "the pod's default route is missing",
                     ("NO_ROUTE",),
+                    ("pod-no-route",),
                 ),
             ),
             (one(f"pod {CLIENT}", "ip route del default", "ip route add default via 169.254.1.1 dev eth0"),),
@@ -59,6 +60,7 @@ def request_breaks() -> tuple[Case, ...]:
                     f"proxy_arp of {client.interface}",
                     "169.254.1.1 is not answered: proxy_arp is 0 on the pod's interface",
                     ("NEIGHBOUR_FAILED",),
+                    ("proxy-arp-off",),
                 ),
             ),
             (
@@ -91,6 +93,7 @@ def request_breaks() -> tuple[Case, ...]:
                     f"route {block2}, BGP session {peer}",
                     "no block route: the BGP session between the nodes is down",
                     ("NO_ROUTE", "LEFT_EVIDENCE"),
+                    ("bgp-session-down", "route-missing"),
                 ),
                 Break(
                     "reply",
@@ -100,6 +103,7 @@ def request_breaks() -> tuple[Case, ...]:
                     f"route {base.node('node1').block}",
                     "the other end of the same session has lost its block route as well",
                     ("NO_ROUTE", "LEFT_EVIDENCE"),
+                    ("bgp-session-down", "route-missing"),
                 ),
             ),
             (
@@ -125,6 +129,7 @@ def request_breaks() -> tuple[Case, ...]:
                     "filter FORWARD rule 1 (not Calico's)",
                     "a foreign rule in FORWARD drops what Calico allowed",
                     ("DROPPED_BY_RULE",),
+                    ("foreign-rule-drop",),
                 ),
             ),
             (
@@ -151,6 +156,7 @@ def request_breaks() -> tuple[Case, ...]:
                     f"FDB entry {over.node('node2').vtep_mac} on {VXLAN_DEVICE}",
                     "the VTEP's MAC is sent to the wrong node",
                     ("WRONG_VNI_OR_MAC", "WRONG_HOST"),
+                    ("fdb-wrong",),
                     died_at="node3",
                 ),
             ),
@@ -178,6 +184,7 @@ def request_breaks() -> tuple[Case, ...]:
                     f"neighbour {base.node('node2').ip} on eth0",
                     "the next hop's MAC is not the one of node2's eth0",
                     ("WRONG_VNI_OR_MAC",),
+                    ("neighbour-wrong-mac",),
                 ),
             ),
             (
@@ -204,6 +211,7 @@ def request_breaks() -> tuple[Case, ...]:
                     "chain cali-from-wl-dispatch, rule Unknown interface",
                     "the dispatch chain has no rule for the client's interface",
                     ("DROPPED_BY_RULE",),
+                    ("endpoint-not-rendered", "calico-rule-drop"),
                 ),
             ),
             (
@@ -231,6 +239,7 @@ def request_breaks() -> tuple[Case, ...]:
                     "underlay between node1 and node2",
                     "VXLAN packets leave node1 and do not reach node2",
                     ("LOST_BETWEEN_CAPTURES",),
+                    ("wire-lost",),
                 ),
             ),
             (
@@ -257,6 +266,7 @@ def request_breaks() -> tuple[Case, ...]:
                     f"route {block2} via {base.node('node1').router}",
                     "a static route (metric 0) beats BIRD's (metric 1024) and leads to a router without that block",
                     ("LEFT_EVIDENCE", "WRONG_HOST"),
+                    ("route-wrong-nexthop",),
                 ),
             ),
             (
@@ -283,6 +293,7 @@ def request_breaks() -> tuple[Case, ...]:
                     f"interface {server.interface}",
                     "the workload interface is down; the pod's /32 went with it, the blackhole takes the packet",
                     ("BLACKHOLED", "LINK_DOWN"),
+                    ("veth-down", "route-blackhole"),
                 ),
             ),
             (
@@ -311,6 +322,7 @@ def request_breaks() -> tuple[Case, ...]:
                     f"route {server.ip}",
                     "the pod's /32 is missing; its own block's blackhole takes the packet",
                     ("BLACKHOLED",),
+                    ("route-blackhole", "route-missing"),
                 ),
             ),
             (
@@ -337,6 +349,7 @@ def request_breaks() -> tuple[Case, ...]:
                     "sysctl net.ipv4.conf.eth0.forwarding",
                     "the node does not forward what comes in on eth0",
                     ("NOT_FORWARDING",),
+                    ("forwarding-off",),
                 ),
             ),
             (
@@ -363,6 +376,7 @@ def request_breaks() -> tuple[Case, ...]:
                     "ipset cali40all-vxlan-net, chain cali-INPUT",
                     "the client's node is not in the set of allowed VXLAN senders",
                     ("DROPPED_BY_RULE",),
+                    ("stale-ipset", "calico-rule-drop", "encapsulation-dropped"),
                 ),
             ),
             (

@@ -236,16 +236,6 @@ def expectation(item: Break) -> dict[str, Any]:
     return result
 
 
-def keep_codes(path: Path, fresh: dict[str, Any]) -> None:
-    """Codes that were filled in by hand in an existing case.yaml survive a rebuild."""
-    if not path.exists():
-        return
-    old = yaml.safe_load(path.read_text())["expected"]["breaks"]
-    for before, now in zip(old, fresh["expected"]["breaks"], strict=False):
-        if not now["codes"] and before.get("object") == now["object"]:
-            now["codes"] = before.get("codes", [])
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", help="names; all when none is given")
@@ -273,7 +263,6 @@ def main() -> int:
             shutil.rmtree(work, ignore_errors=True)
             continue
         target = options.into / name
-        keep_codes(target / "case.yaml", content)
         (work / "case.yaml").write_text(yaml.safe_dump(content, sort_keys=False, width=120, allow_unicode=True))
         shutil.rmtree(target, ignore_errors=True)
         work.rename(target)

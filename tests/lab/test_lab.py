@@ -4,9 +4,11 @@ repair restores it.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.conftest import need
+from tests.conftest import REPO, need
 from tests.lab.case import Case
 from tests.lab.cases import cases
 from tests.lab.cluster import Cluster
@@ -46,6 +48,13 @@ def test_names_equal_those_of_a_real_node() -> None:
     assert chain_name("KUBE-SVC-", "shop/web:http", "tcp") == "KUBE-SVC-67NZLRHBNDSAWJRO"
     assert length_limited("cali-pi-", "shop/default.web-ingress", 28) == "cali-pi-_gIpZBLntRxK5-dQIFwC"
     assert length_limited("cali-pi-", "np/shop/web-ingress", 28) == "cali-pi-np/shop/web-ingress"
+
+
+def test_every_expected_code_is_documented() -> None:
+    known = set(re.findall(r"^### ([\w-]+)$", (REPO / "docs" / "causes.md").read_text(), re.M))
+    for case in cases():
+        for item in case.breaks:
+            assert item.codes and known.issuperset(item.codes), f"{case.name}: {item.codes}"
 
 
 def by_name(name: str) -> Case:
