@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from lasthop.facts.evidence import ParseResult, SourceRef
@@ -51,7 +51,7 @@ class _Draft:
     encap: str = ""
     cached: bool = False
     expires: int | None = None
-    six: bool = False
+    six: bool | None = None
     dev: str = ""
     via: Ip | None = None
     weight: int = 1
@@ -113,16 +113,21 @@ def _read_words(draft: _Draft, words: list[str], at: int) -> None:
                 raise Strange("two via in one line")
             named = words[at] in ("inet", "inet6")
             draft.via, at = _read_via(words, at)
-            draft.six = draft.six or (not named and draft.via.version == 6)
+            if not named:
+                draft.six = draft.via.version == 6
         elif word == "proto":
             draft.proto, at = words[at], at + 1
         elif word == "scope":
             draft.scope, at = words[at], at + 1
+            if draft.scope in ("link", "host") and draft.six is None:
+                # IPv6 routes have no other scope than global.
+                draft.six = False
         elif word in ("metric", "priority", "preference"):
             draft.metric, at = number(words[at]), at + 1
         elif word == "src":
             draft.prefsrc, at = ip(words[at]), at + 1
-            draft.six = draft.six or draft.prefsrc.version == 6
+            if draft.six is None:
+                draft.six = draft.prefsrc.version == 6
         elif word == "table":
             draft.table, at = table(words[at]), at + 1
         elif word in HOP_FLAGS:
@@ -135,7 +140,8 @@ def _read_words(draft: _Draft, words: list[str], at: int) -> None:
             draft.nhid, at = number(words[at]), at + 1
         elif word == "from":
             draft.from_, at = words[at], at + 1
-            draft.six = draft.six or ":" in draft.from_
+            if ":" in draft.from_:
+                draft.six = True
         elif word in ("tos", "dsfield"):
             draft.tos, at = _tos(words[at]), at + 1
         elif word == "encap":
@@ -144,15 +150,18 @@ def _read_words(draft: _Draft, words: list[str], at: int) -> None:
                 at += 1
             draft.encap = " ".join(words[start:at])
         elif word == "nexthop":
+            named = words[at : at + 2] in (["via", "inet"], ["via", "inet6"])
             hop, at = _read_hop(words, at)
             draft.hops.append(hop)
+            if hop.via is not None and not named and draft.six is None:
+                draft.six = hop.via.version == 6
         elif word == "expires":
             draft.expires, at = duration(words[at]), at + 1
         elif word == "as":
             at += 2 if words[at] == "to" else 1
         elif word in _VALUED:
-            if word in ("pref", "error"):
-                draft.six = draft.six or draft.dst == "default"
+            if word in ("pref", "error") and draft.six is None:
+                draft.six = True
             at += 2 if words[at] == "lock" else 1
         elif word == "cache":
             draft.cached = True
@@ -167,13 +176,11 @@ def _read_words(draft: _Draft, words: list[str], at: int) -> None:
 
 
 def _finish(draft: _Draft, family: int, source: SourceRef) -> Route:
-    dst = prefix(draft.dst, 6 if draft.six else family)
-    six = dst.version == 6
+    dst = prefix(draft.dst, family)
     hops = tuple(draft.hops)
-    hop_flags = draft.flags & HOP_FLAGS
     if not hops and (draft.dev or draft.via is not None):
-        hops = (NextHop(draft.dev, draft.via, draft.weight, frozenset(hop_flags)),)
-    src_prefix: Prefix | None = prefix(draft.from_, 6 if six else 4) if draft.from_ and draft.from_ != "all" else None
+        hops = (NextHop(draft.dev, draft.via, draft.weight, frozenset(draft.flags & HOP_FLAGS)),)
+    src_prefix: Prefix | None = prefix(draft.from_, family) if draft.from_ and draft.from_ != "all" else None
     return Route(
         dst=dst,
         source=source,
@@ -197,71 +204,94 @@ def _finish(draft: _Draft, family: int, source: SourceRef) -> Route:
     )
 
 
+def _families(drafts: list[_Draft], family: int) -> list[int]:
+    """The family of each route. A bare `default dev X` is of the family of the lines before it, else of those behind:
+    the kernel dumps one family after the other."""
+    known = [None if draft.six is None else 6 if draft.six else 4 for draft in drafts]
+    last = next((value for value in known if value is not None), family)
+    found: list[int] = []
+    for value in known:
+        last = last if value is None else value
+        found.append(last)
+    return found
+
+
+class _RouteReader:
+    """Collects drafts line by line; an indented line continues the route above."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.builder: ResultBuilder[Route] = ResultBuilder(path, "routes")
+        self.drafts: list[_Draft] = []
+        self.open = False
+        self.lost = ""
+
+    def line(self, count: int, line: str, words: list[str]) -> None:
+        self.builder.lines += 1
+        if line[0] in " \t" and words[0] in ("nexthop", "cache", "expires", "users", "mtu", "via"):
+            self.continuation(count, line, words)
+            return
+        draft = _Draft(number=count, end=count, line=cite(self.path, count, line).text)
+        self.open = False
+        try:
+            at = 1 if words[0] == "Deleted" else 0
+            if words[at] in TYPES:
+                draft.type = words[at]
+                at += 1
+            draft.dst = words[at]
+            if draft.dst not in ("default", "all"):
+                draft.six = prefix(draft.dst).version == 6
+            _read_words(draft, words, at + 1)
+            self.drafts.append(draft)
+            self.open = True
+        except STRANGE as error:
+            self.lost = _touched(draft)
+            self.builder.reject(count, line, str(error)[:200] or "not understood", self.lost)
+
+    def continuation(self, count: int, line: str, words: list[str]) -> None:
+        if not self.open:
+            self.builder.reject(count, line, "continues a route that was not understood", self.lost)
+            return
+        draft = self.drafts[-1]
+        try:
+            _read_words(draft, words, 0)
+            draft.end = count
+        except STRANGE as error:
+            # Half a route is no route.
+            self.drafts.pop()
+            self.open, self.lost = False, _touched(draft)
+            self.builder.reject(count, line, str(error)[:200] or "not understood", self.lost)
+
+    def result(self, family: int) -> ParseResult[Route]:
+        for draft, own in zip(self.drafts, _families(self.drafts, family), strict=True):
+            source = SourceRef(self.path, draft.number, draft.line, draft.end if draft.end != draft.number else 0)
+            try:
+                self.builder.values.append(_finish(draft, own, source))
+            except STRANGE as error:
+                self.builder.reject(draft.number, draft.line, str(error)[:200], _touched(draft))
+        return self.builder.result()
+
+
+def _touched(draft: _Draft) -> str:
+    """The prefix that a strange line speaks of, "" when it cannot be read (a `default` of unknown family too)."""
+    try:
+        return str(prefix(draft.dst, 6 if draft.six else 4)) if draft.dst and draft.six is not None else ""
+    except STRANGE:
+        return ""
+
+
 def parse_routes(text: str, path: str, family: int = 4) -> ParseResult[Route]:
     """Routes of `ip route` in every text form, of both families when the text mixes them.
 
-    `family` is what a `default` without any other hint means; after the first IPv6 line of mixed output it means 6,
-    because the kernel dumps families one after the other. A line that is not understood touches its prefix. An
+    `family` is what `default` means when nothing in the text tells. A strange line touches its prefix. An
     indented `nexthop` or `cache` line belongs to the route above; if it is not understood that route is withdrawn.
     """
-    builder: ResultBuilder[Route] = ResultBuilder(path, "routes")
-    draft: _Draft | None = None
-
-    def close() -> None:
-        nonlocal draft, family
-        if draft is None:
-            return
-        done, draft = draft, None
-        try:
-            source = SourceRef(path, done.number, done.line, done.end if done.end != done.number else 0)
-            route = _finish(done, family, source)
-        except STRANGE as error:
-            builder.reject(done.number, done.line, str(error)[:200], done.dst)
-            return
-        family = route.dst.version
-        builder.values.append(route)
-
-    lost = ""
+    reader = _RouteReader(path)
     for count, line in numbered(text):
         words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        builder.lines += 1
-        indented = line[0] in " \t"
-        continues = indented and words[0] in ("nexthop", "cache", "expires", "users", "mtu", "via")
-        if continues:
-            if draft is None:
-                builder.reject(count, line, "continues a route that was not understood", lost)
-                continue
-            try:
-                _read_words(draft, words, 0)
-                draft.end = count
-            except STRANGE as error:
-                lost, draft = draft.dst, None
-                builder.reject(count, line, str(error)[:200] or "not understood", lost)
-            continue
-        close()
-        start = _Draft(number=count, end=count, line=cite(path, count, line).text)
-        try:
-            at = 0
-            if words[0] == "Deleted":
-                at = 1
-            if words[at] in TYPES:
-                start.type = words[at]
-                at += 1
-            start.dst = words[at]
-            start.six = ":" in start.dst
-            prefix(start.dst, family)
-            _read_words(start, words, at + 1)
-            draft, lost = start, ""
-        except STRANGE as error:
-            try:
-                lost = str(prefix(start.dst, 6 if start.six else family)) if start.dst else ""
-            except STRANGE:
-                lost = ""
-            builder.reject(count, line, str(error)[:200] or "not understood", lost)
-    close()
-    return builder.result()
+        if words and not words[0].startswith("#"):
+            reader.line(count, line, words)
+    return reader.result(family)
 
 
 def _json_hop(item: Mapping[str, Any]) -> NextHop:
@@ -281,8 +311,13 @@ def _json_route(item: Mapping[str, Any], source: SourceRef, family: int) -> Rout
     try:
         hop = _json_hop(item)
         hops = tuple(_json_hop(entry) for entry in item.get("nexthops", ()))
-        six = ":" in dst_text or (hop.via is not None and hop.via.version == 6 and "via" not in item)
-        six = six or "pref" in item
+        via = hop.via if hop.via is not None else hops[0].via if hops else None
+        if ":" in dst_text or "pref" in item:
+            family = 6
+        elif dst_text != "default" or item.get("scope") in ("link", "host"):
+            family = 4
+        elif via is not None and "via" not in item and not any("via" in entry for entry in item.get("nexthops", ())):
+            family = via.version
         if not hops and (hop.dev or hop.via is not None):
             hops = (hop,)
         metrics: dict[str, Any] = {}
@@ -290,7 +325,7 @@ def _json_route(item: Mapping[str, Any], source: SourceRef, family: int) -> Rout
             metrics.update(entry)
         number_, name = table(str(item.get("table", "main")))
         src = item.get("from")
-        dst = prefix(dst_text, 6 if six else family)
+        dst = prefix(dst_text, family)
         return Route(
             dst=dst,
             source=source,
@@ -324,8 +359,8 @@ def parse_routes_json(text: str, path: str, family: int = 4) -> ParseResult[Rout
 def parse_route_n(text: str, path: str) -> ParseResult[Route]:
     """Routes of `route -n` and `netstat -rn` (net-tools): the main table, without types but `!` (reject).
 
-    An interface `*` is a route without a device (a blackhole or unreachable one: net-tools cannot tell which); its
-    type is given as "blackhole" when the flags lack `!`, "unreachable" with it.
+    An interface `*` is a route without a device: the kernel sets `!` for unreachable and prohibit (given as
+    "unreachable") and not for blackhole (net/ipv4/fib_trie.c fib_flag_trans; a throw route looks the same).
     """
     builder: ResultBuilder[Route] = ResultBuilder(path, "routes")
     for count, line in numbered(text):
@@ -357,4 +392,34 @@ def parse_route_n(text: str, path: str) -> ParseResult[Route]:
             )
         except STRANGE as error:
             builder.reject(count, line, str(error)[:200] or "not understood", touches)
+    return builder.result()
+
+
+def parse_proc_net_route(text: str, path: str, byteorder: str = "little") -> ParseResult[Route]:
+    """Routes of /proc/net/route: the main table of IPv4, types as in parse_route_n. `byteorder` is the node's."""
+    builder: ResultBuilder[Route] = ResultBuilder(path, "routes")
+
+    def address(word: str) -> IPv4Address:
+        return IPv4Address(int.from_bytes(bytes.fromhex(word), byteorder))  # type: ignore[arg-type]
+
+    for count, line in numbered(text):
+        words = line.split()
+        if not words or words[0] == "Iface":
+            continue
+        builder.lines += 1
+        try:
+            dev, flags = words[0], int(words[3], 16)
+            if len(words) != 11:
+                raise Strange("not the eleven columns of /proc/net/route")
+            dst = IPv4Network((str(address(words[1])), str(address(words[7]))), strict=False)
+            gateway = address(words[2])
+            via = gateway if int(gateway) else None
+            kind = "unreachable" if flags & 0x200 else "blackhole" if dev == "*" else "unicast"
+            builder.values.append(
+                Route(dst, cite(path, count, line), type=kind,
+                      nexthops=(NextHop(dev, via),) if kind == "unicast" else (), proto="", metric=number(words[6]),
+                      scope="link" if kind == "unicast" and via is None else "", mtu=number(words[8]) or None)
+            )  # fmt: skip
+        except STRANGE as error:
+            builder.reject(count, line, str(error)[:200] or "not understood")
     return builder.result()
