@@ -50,12 +50,13 @@ _PREFIX_WORDS = {"sudo", "nohup", "time", "chroot"}
 def identify_command(line: str) -> Command | None:
     """What the output of this command is, None when it is nothing that is read here."""
     limits = ""
-    if "|" in line:
-        line, _, rest = line.partition("|")
+    if " | " in line:
+        line, _, rest = line.partition(" | ")
         limits = f"its output went through {rest.strip()[:60]!r}"
     line = re.split(r"\s(?:2?>|//|&&|;)", line, maxsplit=1)[0]
     try:
-        words = shlex.split(line)
+        # a list of commands does not quote: the backslashes of a pattern stay
+        words = line.split() if "sysctl" in line else shlex.split(line)
     except ValueError:
         words = line.split()
     found = _identify(words)
