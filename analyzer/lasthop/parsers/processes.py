@@ -13,7 +13,7 @@ from .tokens import Strange
 # By their arguments: separate binaries (Calico 2), calico-node -felix (3), calico component felix (3.33).
 _NAMES = (
     ("felix", re.compile(r"calico-felix\b|\bcalico-node\b.* -felix\b|\bcalico\S* component felix\b")),
-    ("confd", re.compile(r"(?:^|/)confd\b|\bcalico-node\b.* -confd\b|\bcalico\S* component confd\b")),
+    ("confd", re.compile(r"^(?:\S*/)?confd\b|\bcalico-node\b.* -confd\b|\bcalico\S* component confd\b")),
 )
 _WORDS = re.compile(r"\S+")
 
