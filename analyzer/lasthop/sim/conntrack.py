@@ -27,6 +27,7 @@ ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
 ICMPV6_INVERSE = {128: 129, 129: 128, 139: 140, 140: 139}
 ICMPV6_OPENERS = frozenset({128, 139})
 ICMPV6_UNTRACKED = frozenset({130, 131, 132, 133, 134, 135, 136, 143})
+NO_MARK = Mark()
 DONE = frozenset({"SRC_NAT_DONE", "DST_NAT_DONE"})
 
 
@@ -42,7 +43,7 @@ class Connection:
     reply: Tuple4
     status: frozenset[str] = frozenset()
     state: str = ""
-    mark: Mark = Mark()
+    mark: Mark = NO_MARK
     zone: int = 0
     entry: ConntrackEntry | None = None
 

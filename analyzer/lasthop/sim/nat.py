@@ -95,7 +95,8 @@ def _choose(
         if source is None:
             if c.has_no_address(packet.oif):
                 return NatOutcome(packet, "drop", f"MASQUERADE: {packet.oif} has no address")
-            return NatOutcome(packet, "unknown", f"the address MASQUERADE takes on {packet.oif} is not known", "ip_addr")
+            why = f"the address MASQUERADE takes on {packet.oif} is not known"
+            return NatOutcome(packet, "unknown", why, "ip_addr")
         low = high = source
     elif target == "REDIRECT":
         if c.hook == "OUTPUT":

@@ -177,8 +177,8 @@ class Firewall:
                 why = f"the iptables rules of the {backend} back end are {evidence.reason.value}"
                 if evidence.detail:
                     why += f" ({evidence.detail})"
-                self._assume(branch, call, why, f"no {backend} iptables rule at {call.hook} stops or changes the packet",
-                             decides)  # fmt: skip
+                sentence = f"no {backend} iptables rule at {call.hook} stops or changes the packet"
+                self._assume(branch, call, why, sentence, decides)
             elif isinstance(evidence, Partial):
                 ruleset = evidence.values[0] if evidence.values else None
                 for table in TABLES[call.hook]:

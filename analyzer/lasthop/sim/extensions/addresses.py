@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from lasthop.facts.netfilter import Match
 from lasthop.facts.trace import Truth
 
-from .context import Answer, Context, address, unknown
+from .context import Answer, Context, unknown
 from .protocols import protocol_number
 from .registry import (
     CompiledMatch,

@@ -9,10 +9,12 @@ from typing import Protocol
 from lasthop.facts.evidence import Complete, Evidence
 from lasthop.facts.network import Address, Ip, Link
 from lasthop.facts.trace import Mark, MatchResult, Packet, Truth
-from ..ipsets import SetStore
+from lasthop.sim.ipsets import SetStore
+
 from .protocols import protocol_number
 
 ALL_BITS = 0xFFFFFFFF
+NO_MARK = Mark()
 
 Answer = bool | MatchResult
 """True, False, or a MatchResult whose truth is UNKNOWN."""
@@ -65,8 +67,8 @@ class Context:
     sets: SetStore
     links: Evidence[Link]
     addresses: Evidence[Address]
-    mark: Mark = Mark()
-    ctmark: Mark = Mark()
+    mark: Mark = NO_MARK
+    ctmark: Mark = NO_MARK
     tos: int = 0
     touched_sets: frozenset[str] = frozenset()
     family: int = 4

@@ -37,7 +37,7 @@ class NatRequest:
 
 
 def options_of(rule: NetfilterRule) -> dict[str, tuple[str, ...]]:
-    return {name: values for name, values in rule.target_options}
+    return dict(rule.target_options)
 
 
 def _set_bits(mark: Mark, clear: int, flip: int) -> Mark:
@@ -264,8 +264,8 @@ _register("CT NOTRACK", Support.MODELLED, "zones per direction are UNKNOWN; help
 _register("DNAT SNAT MASQUERADE REDIRECT NETMAP", Support.MODELLED, "shifted port ranges are UNKNOWN", _nat)
 _register("DSCP TOS TTL HL", Support.MODELLED, "", _rewrite)
 _register("SET", Support.MODELLED, "goes on; later conditions on that set answer UNKNOWN", _set)
-_register("LOG NFLOG ULOG TRACE AUDIT CHECKSUM CLASSIFY TCPMSS TCPOPTSTRIP ECN RATEEST LED IDLETIMER CONNSECMARK SECMARK",
-          Support.IRRELEVANT, "goes on", _plain(TargetKind.CONTINUE, _nothing))  # fmt: skip
+_register("LOG NFLOG ULOG TRACE AUDIT CHECKSUM CLASSIFY TCPMSS TCPOPTSTRIP ECN RATEEST LED IDLETIMER CONNSECMARK "
+          "SECMARK", Support.IRRELEVANT, "goes on", _plain(TargetKind.CONTINUE, _nothing))  # fmt: skip
 _register("NFQUEUE QUEUE", Support.ANSWERS_UNKNOWN, "", _plain(TargetKind.UNKNOWN, "a user-space program decides"))
 _register("TPROXY", Support.ANSWERS_UNKNOWN, "", _plain(TargetKind.UNKNOWN, "transparent proxying is not evaluated"))
 _register("TEE", Support.ANSWERS_UNKNOWN, "", _plain(TargetKind.UNKNOWN, "copies of packets are not followed"))
