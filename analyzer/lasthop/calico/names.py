@@ -81,6 +81,7 @@ def policy_ids(policy: Policy) -> tuple[str, ...]:
     ids: list[str] = []
     if kind := _SHORT_KINDS.get(policy.kind):
         ids += [f"{kind}/{namespace}/{name}" if namespace else f"{kind}/{name}" for name in (plain, bare)]
+    old: tuple[str, ...]
     if kube:
         old = (f"knp.default.{plain}",)
     elif policy.kind == "AdminNetworkPolicy":

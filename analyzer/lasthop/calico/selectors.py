@@ -83,7 +83,7 @@ def parse(text: str) -> Selector:
     while position < len(stripped):
         match = _TOKEN.match(stripped, position)
         if match is None:
-            raise SelectorError(f"unexpected text at {stripped[position:position + 20]!r}")
+            raise SelectorError(f"unexpected text at {stripped[position : position + 20]!r}")
         position = match.end()
         kind = match.lastgroup or ""
         if match["has"]:
