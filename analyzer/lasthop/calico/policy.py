@@ -166,6 +166,10 @@ class PolicyBook:
             return DirectionVerdict(
                 direction, NOT_POLICED, f"{end.ip} is node {place.node}, which has no host endpoint"
             )
+        if place is not None and place.service is not None:
+            service = f"{place.service.namespace}/{place.service.name}"
+            why = f"{end.ip} is service {service}: policies see the backend, after DNAT"
+            return DirectionVerdict(direction, NOT_POLICED, why)
         if not self.endpoints.pods_complete() and place is not None and not place.kind:
             return DirectionVerdict(direction, UNKNOWN, f"it is not known what has the address {end.ip}")
         return DirectionVerdict(direction, NOT_POLICED, f"{end.ip} is no endpoint of this cluster")
@@ -179,6 +183,8 @@ class PolicyBook:
             doubt = next((end.doubt for end in ends if end.doubt), "labels are not known")
             return DirectionVerdict(flow.direction, UNKNOWN, doubt, nearest=self._nearest(flow))
         nearest = self._nearest(flow) if last.action == DENY else None
+        if nearest is not None and not nearest.because:
+            nearest = NearRule(nearest.policy, nearest.rule, (f"it is never reached: {_why(flow, last)}",))
         policy = last.policy
         return DirectionVerdict(
             flow.direction,
