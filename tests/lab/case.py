@@ -62,6 +62,14 @@ class Case:
         return pod.ip, pod.ports[0].number
 
     @property
+    def backends(self) -> tuple[str, ...]:
+        """The pods behind the Service that is the target; the collector has to be told to look into them."""
+        if self.target.startswith("pod "):
+            return ()
+        service = next(s for s in self.spec.services if s.key == self.target_key)
+        return tuple(pod.key for pod in self.spec.endpoints_of(service))
+
+    @property
     def proto(self) -> str:
         """tcp or udp."""
         if self.target.startswith("service "):

@@ -75,8 +75,9 @@ class Collection:
         _, port = case.address
         address = case.address[0]
         peer = case.target_key if case.target.startswith("pod ") else address
+        backends = [word for pod in case.backends for word in ("--pod", pod)]
         self.arguments = [
-            *["--pod", case.source, "--peer", peer, "--port", f"{case.proto}/{port}"],
+            *["--pod", case.source, *backends, "--peer", peer, "--port", f"{case.proto}/{port}"],
             *["--capture", str(CAPTURE_SECONDS), "--dir", "/tmp"],
         ]
         self.process = subprocess.Popen(
