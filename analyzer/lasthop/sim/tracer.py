@@ -92,7 +92,11 @@ class Tracer:
     def _hook(
         self, hook: str, walk: Walk, state: KernelState, gateway: Ip | None = None
     ) -> Iterator[tuple[Walk, HookResult | None]]:
-        """Runs one hook; ends come as (walk, result with a stopping verdict), survivors as (walk, None)."""
+        """Runs one hook; ends come as (walk, result with a stopping verdict), survivors as (walk, None).
+
+        Where rules were not collected at all the packet may also end or change here in any way: such a result is
+        given twice, once as an open end.
+        """
         firewall = self._firewall(state)
         if firewall is None:
             yield walk.assume(POD_FILTER), None
@@ -102,20 +106,28 @@ class Tracer:
         if table is None:
             table = ConntrackTable.of(state.netns)
         for result in firewall.run(hook, walk.packet, table, Around(state, gateway), level=self.level):
+            opened = _opened(result)
             after = replace(
                 walk,
                 packet=result.packet,
                 conntracks={**walk.conntracks, key: result.conntrack},
                 unknown=(*walk.unknown, *result.assumed),
-                nat_unknown=walk.nat_unknown or _nat_unknown(result),
+                nat_unknown=walk.nat_unknown or (opened and hook != "FORWARD") or _nat_unknown(result),
             )
             after = after.step(*result.steps).choose(*result.choices)
+            if opened and result.verdict == "accept":
+                yield after, replace(result, verdict="unknown")
             yield after, None if result.verdict == "accept" else result
 
     def _filtered(self, hook: str, walk: Walk, state: KernelState, gateway: Ip | None = None) -> Iterator[Walk | End]:
         for after, result in self._hook(hook, walk, state, gateway):
             if result is None:
-                yield after
+                if after.nat_unknown and not self.world.owned(after.packet.dst):
+                    step = Step(f"nat {hook}", Outcome.UNKNOWN, f"whether {after.packet.dst} is rewritten is not known",
+                                decides="iptables_nft_save")  # fmt: skip
+                    yield lost(after, step)
+                else:
+                    yield after
             elif result.verdict == "unknown":
                 yield lost(after)
             else:
@@ -310,6 +322,13 @@ class Tracer:
                     yield from self._send(moved.walk)
                 else:
                     yield from self._receive(moved)
+
+
+def _opened(result: HookResult) -> bool:
+    """Whether whole rulesets, not single rules, are missing at this hook."""
+    return any(
+        step.outcome is Outcome.UNKNOWN and step.stage.startswith(("netfilter ", "nftables ")) for step in result.steps
+    )
 
 
 def _nat_unknown(result: HookResult) -> bool:

@@ -1,0 +1,167 @@
+"""Where the captures saw a flow: per capture point on its path and direction, seen or provably not seen.
+
+Only a capture that ran while the flow was tried can prove absence: its own frames (or its metadata) must enclose the
+try. Clock differences between nodes are not corrected here, so a capture of another time proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from lasthop.facts.network import Ip
+from lasthop.facts.snapshot import Capture
+from lasthop.facts.trace import Sighting
+
+from .decode import Seen, decode
+from .pcap import NotPcap, frames
+
+MAX_FRAMES = 400_000
+MAX_LISTED = 20
+MARGIN = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The flow as it looks somewhere on its path: addresses before or after NAT. `port` is the server's."""
+
+    src: Ip
+    dst: Ip
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A capture point on the path of a direction. `mac` is the interface's own ("" unknown); `step` the method's."""
+
+    node: str
+    netns: str
+    interface: str
+    direction: str
+    step: int | None
+    mac: str = ""
+
+
+@dataclass(slots=True)
+class _Track:
+    """One capture's frames of the flow, per direction."""
+
+    capture: Capture
+    first: float | None = None
+    last: float | None = None
+    frames: dict[str, list[Seen]] = field(default_factory=lambda: {"request": [], "reply": []})
+
+
+def sightings(
+    captures: Iterable[Capture],
+    read: Callable[[str], bytes],
+    proto: str,
+    variants: tuple[Variant, ...],
+    points: tuple[Point, ...],
+) -> tuple[Sighting, ...]:
+    """One Sighting per point that has a capture: the newest try that was seen anywhere decides."""
+    wanted = {(point.node, point.netns, point.interface) for point in points}
+    tracks = {
+        (capture.node, capture.netns, capture.interface): _track(capture, read(capture.path), proto, variants)
+        for capture in captures
+        if (capture.node, capture.netns, capture.interface) in wanted
+    }
+    newest = _newest(tracks.values())
+    if newest is None:
+        return ()
+    port, begin, end = newest
+    found = []
+    for point in points:
+        track = tracks.get((point.node, point.netns, point.interface))
+        if track is None:
+            continue
+        sighting = _judge(point, track, port, begin, end)
+        if sighting is not None:
+            found.append(sighting)
+    return tuple(dict.fromkeys(found))
+
+
+def _track(capture: Capture, data: bytes, proto: str, variants: tuple[Variant, ...]) -> _Track:
+    track = _Track(capture)
+    wanted = {(v.src.packed, v.dst.packed): v.port for v in variants}
+    needles = {key[0] for key in wanted} | {key[1] for key in wanted}
+    try:
+        for frame in frames(data):
+            if frame.number > MAX_FRAMES:
+                break
+            if track.first is None:
+                track.first = frame.time
+            track.last = frame.time
+            if not any(needle in frame.data for needle in needles):
+                continue
+            seen = decode(frame)
+            if seen is None or seen.proto != proto:
+                continue
+            if (seen.src, seen.dst) in wanted and wanted[(seen.src, seen.dst)] in (None, seen.dport):
+                track.frames["request"].append(seen)
+            elif (seen.dst, seen.src) in wanted and wanted[(seen.dst, seen.src)] in (None, seen.sport):
+                track.frames["reply"].append(seen)
+    except NotPcap:
+        return track
+    return track
+
+
+def _client_port(seen: Seen, direction: str) -> int | None:
+    return seen.sport if direction == "request" else seen.dport
+
+
+def _newest(tracks: Iterable[_Track]) -> tuple[int | None, float, float] | None:
+    """(client port, first and last time) of the newest try that any capture saw begin in time to end."""
+    tries: dict[int | None, list[float]] = {}
+    last = 0.0
+    for track in tracks:
+        last = max(last, track.last or 0.0)
+        for seen in track.frames["request"]:
+            tries.setdefault(seen.sport, []).append(seen.time)
+    if not tries:
+        return None
+    in_time = {port: times for port, times in tries.items() if min(times) <= last - MARGIN} or tries
+    port = max(in_time, key=lambda key: min(in_time[key]))
+    return port, min(tries[port]), max(tries[port])
+
+
+def _judge(point: Point, track: _Track, port: int | None, begin: float, end: float) -> Sighting | None:
+    own = track.frames[point.direction]
+    same = [seen for seen in own if _client_port(seen, point.direction) == port] or (
+        own if _rewritten(track, port) else []
+    )
+    capture = track.capture
+    if same:
+        received = not point.mac or any(seen.dst_mac in ("", point.mac, "ff:ff:ff:ff:ff:ff") for seen in same)
+        note = "" if received else f"frames are for {same[0].dst_mac}, the interface is {point.mac}"
+        tunnel = next((seen.tunnel for seen in same if seen.tunnel), "")
+        if tunnel == "vxlan" and not note:
+            note = "inside VXLAN, UDP 4789"
+        elif tunnel and not note:
+            note = "inside IPIP, protocol 4"
+        return Sighting(
+            point.node, point.netns, point.interface, point.direction, "first", True, capture.path,
+            tuple(seen.number for seen in same[:MAX_LISTED]), same[0].time, received, note, point.step,
+        )  # fmt: skip
+    if not _covers(track, begin, end):
+        return None
+    return Sighting(
+        point.node, point.netns, point.interface, point.direction, "first", False, capture.path, step=point.step,
+        note=f"{capture.kernel_drops} frames dropped by the kernel" if capture.kernel_drops else "",
+    )  # fmt: skip
+
+
+def _rewritten(track: _Track, port: int | None) -> bool:
+    """Whether this point sees the flow under other client ports only (masqueraded)."""
+    ports = {_client_port(seen, way) for way in track.frames for seen in track.frames[way]}
+    return bool(ports) and port not in ports and len({seen.src for seen in track.frames["request"]}) == 1
+
+
+def _covers(track: _Track, begin: float, end: float) -> bool:
+    """The capture ran during the try: by its metadata, else by frames of its own before and after the try began."""
+    capture = track.capture
+    if capture.kernel_drops:
+        return False
+    if capture.start is not None and capture.end is not None:
+        return capture.start <= begin and capture.end >= begin + MARGIN
+    return track.first is not None and track.last is not None and track.first <= end and track.last >= begin

@@ -1,0 +1,169 @@
+"""The whole way from a snapshot to a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lasthop.bundle.model import Bundle
+from lasthop.calico.endpoints import Endpoints
+from lasthop.calico.pools import Pools
+from lasthop.errors import UsageError
+from lasthop.facts.evidence import SourceRef
+from lasthop.facts.snapshot import Question, Snapshot
+from lasthop.facts.trace import Finding, MissingEvidence, NotEvaluated, Sighting
+from lasthop.sim.tracer import Tracer
+from lasthop.sim.world import World
+
+from . import discover
+from .ends import FlowEnds, resolve
+from .flow import FlowWalker, Walked
+from .health import health
+from .result import Diagnosis, FlowResult, Verdict
+from .verdicts import Judge
+
+Progress = Callable[[str, int, int], None]
+
+ASKED = frozenset({"asked", "collected-for"})
+SEVERITY = {"critical": 0, "high": 1, "medium": 2, "low": 3, "info": 4}
+ORDER = [Verdict.BREAK, Verdict.PARTIAL, Verdict.INCONCLUSIVE, Verdict.CLEAR_IN_NODES, Verdict.NO_BREAK]
+CONTEXT_LINES = 2
+
+
+def _silent(label: str, done: int, total: int) -> None:
+    return None
+
+
+class Diagnoser:
+    """Walks and judges flows of one snapshot; what it builds is shared by all flows."""
+
+    def __init__(self, snapshot: Snapshot, bundle: Bundle, level: str = "normal") -> None:
+        self.snapshot = snapshot
+        self.bundle = bundle
+        self.world = World(snapshot)
+        self.walker = FlowWalker(self.world, Tracer(self.world, level))
+        self.pools = Pools(Endpoints(snapshot))
+        self.judge = Judge(self.world, self.pools)
+
+    def flow(self, question: Question) -> FlowResult:
+        """Raises UsageError when the question cannot be asked of this snapshot."""
+        ends = resolve(self.world, question)
+        walks = self.walker.walk(ends)
+        return self.judge.judge(ends, walks, self._sightings(ends, walks))
+
+    def _sightings(self, ends: FlowEnds, walks: tuple[Walked, ...]) -> tuple[Sighting, ...]:
+        if not any(node.captures for node in self.snapshot.nodes.values()):
+            return ()
+        from .captured import sightings
+
+        return sightings(self.world, self.bundle, ends, walks)
+
+
+def diagnose(
+    snapshot: Snapshot,
+    bundle: Bundle,
+    questions: tuple[Question, ...] = (),
+    extra_rules: Path | None = None,
+    progress: Progress = _silent,
+    level: str = "normal",
+) -> Diagnosis:
+    """Answers the questions, else the collector's own, else looks for failing flows itself.
+
+    Raises UsageError when an asked question names what the bundle does not have.
+    """
+    diagnoser = Diagnoser(snapshot, bundle, level)
+    asked = questions or snapshot.questions
+    origin_asked = bool(asked)
+    if not asked:
+        asked = discover.failing_flows(diagnoser.world) or discover.samples(diagnoser.world)
+    flows: list[FlowResult] = []
+    dropped: list[str] = []
+    for index, question in enumerate(asked):
+        progress("walking", index, len(asked))
+        try:
+            flows.append(diagnoser.flow(question))
+        except UsageError as error:
+            if questions:
+                raise
+            dropped.append(str(error))
+    flows.sort(key=lambda flow: ORDER.index(flow.verdict))
+    progress("asking the rules", 0, 0)
+    findings, not_evaluated = _rules(snapshot, extra_rules, tuple(flows))
+    intended = () if origin_asked else tuple(_as_finding(flow) for flow in flows if _intended_deny(flow))
+    judged = [flow for flow in flows if origin_asked or not _intended_deny(flow)]
+    verdict = _overall(judged)
+    missing = _missing(flows, dropped, snapshot)
+    diagnosis = Diagnosis(
+        verdict, _summary(verdict, judged, flows), tuple(judged), _sorted((*findings, *intended)), not_evaluated,
+        missing, health(snapshot, bundle),
+    )  # fmt: skip
+    return with_context(diagnosis, bundle)
+
+
+def _rules(
+    snapshot: Snapshot, extra: Path | None, flows: tuple[FlowResult, ...]
+) -> tuple[tuple[Finding, ...], tuple[NotEvaluated, ...]]:
+    from lasthop.rules.load import load_pack
+    from lasthop.rules.run import run_rules
+
+    return run_rules(snapshot, load_pack((extra,) if extra is not None else ()), flows)
+
+
+def _intended_deny(flow: FlowResult) -> bool:
+    """A deny as written of a flow that nobody asked for: clusters are full of denied tries."""
+    return bool(flow.breaks) and all(finding.policy == "as-written" for finding in flow.breaks)
+
+
+def _as_finding(flow: FlowResult) -> Finding:
+    from dataclasses import replace
+
+    first = flow.breaks[0]
+    words = f"{flow.src.name} → {flow.dst.name} {flow.proto}/{flow.port}: {first.title}"
+    return replace(first, title=words, severity="info")
+
+
+def _overall(flows: list[FlowResult]) -> Verdict:
+    if not flows:
+        return Verdict.INCONCLUSIVE
+    verdicts = {flow.verdict for flow in flows}
+    return next(verdict for verdict in ORDER if verdict in verdicts)
+
+
+def _summary(verdict: Verdict, judged: list[FlowResult], flows: list[FlowResult]) -> str:
+    if not flows:
+        return "No flow could be judged: the bundle names none and no listening pod pair was found"
+    if not judged:
+        return "The only failing flows found are denied by policies as written"
+    shown = next(flow for flow in judged if flow.verdict is verdict)
+    if len(judged) == 1:
+        return shown.summary
+    same = sum(flow.verdict is verdict for flow in judged)
+    return f"{same} of {len(judged)} flows: {shown.summary}"
+
+
+def _missing(flows: list[FlowResult], dropped: list[str], snapshot: Snapshot) -> tuple[MissingEvidence, ...]:
+    found = dict.fromkeys(entry for flow in flows for entry in flow.missing)
+    if not flows and not snapshot.nodes:
+        found[MissingEvidence("", "bundle", "no node's evidence is in the bundle", "sh collector.sh")] = None
+    for sentence in dropped[:5]:
+        found[MissingEvidence("", "question", sentence, "")] = None
+    return tuple(found)
+
+
+def _sorted(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda f: (SEVERITY.get(f.severity, 5), f.code, f.node, f.object)))
+
+
+def with_context(diagnosis: Diagnosis, bundle: Bundle) -> Diagnosis:
+    """Adds the lines around every citation of a break, for reports that quote them."""
+    from dataclasses import replace
+
+    context: dict[tuple[str, int], tuple[tuple[int, str], ...]] = {}
+    cited: list[SourceRef] = [
+        source for flow in diagnosis.flows for finding in flow.breaks for source in finding.evidence
+    ]
+    for source in cited:
+        if source.line:
+            lines = bundle.lines_around(source.path, source.line, CONTEXT_LINES)
+            context[(source.path, source.line)] = tuple(lines)
+    return replace(diagnosis, context=context)

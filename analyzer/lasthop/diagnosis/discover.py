@@ -1,0 +1,63 @@
+"""Without a question: the flows that conntrack shows failing, else one sample per pair of nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from lasthop.facts.snapshot import Question
+from lasthop.sim.world import PodPlace, World
+
+MAX_SAMPLES = 400
+MAX_FAILING = 50
+
+
+def failing_flows(world: World) -> tuple[Question, ...]:
+    """Flows whose conntrack entries saw no answer, most tries first. ESTABLISHED entries without a reply were picked
+    up mid-stream and are not failures; neither are broadcasts and one-way datagrams to outside."""
+    tries: Counter[tuple[str, str, str, int | None]] = Counter()
+    for state in world.host_states():
+        for entry in state.netns.conntrack.values:
+            if "UNREPLIED" not in entry.status or entry.state == "ESTABLISHED":
+                continue
+            dst = entry.original.dst
+            if dst.is_multicast or entry.proto not in ("tcp", "udp", "sctp") or int(dst) == 0xFFFFFFFF:
+                continue
+            if entry.original.src not in world.pod_addresses and dst not in world.pod_addresses:
+                continue
+            tries[(str(entry.original.src), str(dst), entry.proto, entry.original.dport)] += 1
+    return tuple(
+        Question(src, dst, proto, port, "conntrack") for (src, dst, proto, port), _ in tries.most_common(MAX_FAILING)
+    )
+
+
+def samples(world: World) -> tuple[Question, ...]:
+    """One pod pair per ordered pair of collected nodes and one per node, to a port that the server listens on."""
+    by_node: dict[str, list[PodPlace]] = {}
+    for place in world.pods.values():
+        if place.collected and place.ips:
+            by_node.setdefault(place.node, []).append(place)
+    questions: list[Question] = []
+    for client_node, clients in by_node.items():
+        for server_node, servers in by_node.items():
+            for server, port in _listening(world, servers):
+                client = next((place for place in clients if place.name != server.name), None)
+                if client is not None:
+                    questions.append(Question(client.name, server.name, "tcp", port, "sample"))
+                    break
+            if len(questions) >= MAX_SAMPLES:
+                return tuple(questions)
+    return tuple(questions)
+
+
+def _listening(world: World, places: Iterable[PodPlace]) -> Iterable[tuple[PodPlace, int]]:
+    for place in places:
+        state = world.state(place.node, f"pod:{place.name}")
+        if state is None:
+            continue
+        for socket in state.netns.sockets.values:
+            if socket.proto.startswith("tcp") and socket.state == "LISTEN" and not (socket.ip and socket.ip.is_loopback):
+                yield place, socket.port
+                break
+
+

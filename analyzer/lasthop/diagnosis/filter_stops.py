@@ -1,0 +1,228 @@
+"""Whose rule dropped the packet: a policy as written, a policy rendered differently, Calico's own checks, kube-proxy,
+or a stranger's rule.
+
+Chain names and comments are Felix's and kube-proxy's (felix/rules/*.go, pkg/proxy/iptables/proxier.go); versions
+differ, so a comment's words are only ever looked for, never required.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lasthop.calico.names import owner_of_comment
+from lasthop.facts.netfilter import NetfilterRule
+from lasthop.facts.trace import Hop, RuleVisit, Step, Truth
+from lasthop.sim.world import World
+
+from .ends import FlowEnds
+from .fault import Fault, change, check
+from .flow import Leg
+from .intent import Intent, intent_of
+
+TERMINAL = frozenset({"DROP", "REJECT"})
+POLICY_CHAINS = ("cali-pi-", "cali-po-", "cali-pri-", "cali-pro-", "cali-gi-", "cali-go-")
+ENDPOINT_CHAINS = ("cali-tw-", "cali-fw-", "cali-sm-")
+HOST_CHAINS = ("cali-th-", "cali-fh-", "cali-thfw-", "cali-fhfw-")
+SERVICE = re.compile(r"\b([a-z0-9][-a-z0-9]*/[a-z0-9][-a-z0-9.]*?)(?::[-a-z0-9]+)? has no (?:local )?endpoints")
+
+
+def decider(step: Step) -> NetfilterRule | None:
+    """The rule that dropped or rejected the packet; None when a chain's policy did."""
+    for visit in reversed(step.visits):
+        if visit.rule.target in TERMINAL and visit.truth is not Truth.NO:
+            return visit.rule
+    return None
+
+
+def explain(world: World, ends: FlowEnds, leg: Leg, hop: Hop, step: Step) -> Fault:
+    """The fault behind a drop or reject; the walk ended in `step` of `hop`."""
+    rule = decider(step)
+    if rule is None:
+        return _chain_policy(hop, step)
+    if "INVALID" in _match_words(rule):
+        return _invalid(hop, step, rule)
+    if rule.chain.startswith("KUBE-") or SERVICE.search(rule.comment):
+        return _kube(hop, step, rule)
+    if rule.chain.startswith(POLICY_CHAINS) or rule.chain.startswith(ENDPOINT_CHAINS + HOST_CHAINS):
+        return _policy(world, ends, leg, hop, step, rule)
+    if rule.chain.startswith("cali-"):
+        return _calico_check(hop, step, rule)
+    return _foreign(hop, step, rule)
+
+
+def _match_words(rule: NetfilterRule) -> str:
+    return " ".join(value for match in rule.matches if not match.negated for value in match.values)
+
+
+def rule_name(rule: NetfilterRule) -> str:
+    return f"{rule.table} {rule.chain} rule {rule.index} (iptables-{rule.backend})"
+
+
+def _carried(step: Step) -> str:
+    before = step.before
+    return f" The packet is the outer {before.encaps[-1].kind} packet." if before is not None and before.encaps else ""
+
+
+def _chain_policy(hop: Hop, step: Step) -> Fault:
+    return Fault("foreign-rule-drop", f"The chain's policy on {hop.node} is DROP and no rule accepts the packet",
+                 f"policy of {step.stage}", step.detail + _carried(step), place="policy",
+                 verify=(f"iptables -t {step.stage.split()[0]} -L {step.stage.split()[-1]} -n -v",))  # fmt: skip
+
+
+def _foreign(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
+    spec = _spec(rule)
+    binary = "iptables-legacy" if rule.backend == "legacy" else "iptables"
+    return Fault(
+        "foreign-rule-drop", f"A rule on {hop.node} that is neither Calico's nor kube-proxy's drops the packet",
+        rule_name(rule), f"{rule.target} by {rule_name(rule)}: {spec}.{_carried(step)}", place="policy",
+        evidence=(rule.source,),
+        fix=(change(f"{binary} -t {rule.table} -D {rule.chain} {rule.index}  # and stop whoever adds it", hop.node),),
+        verify=(f"{binary} -t {rule.table} -L {rule.chain} -n -v --line-numbers",),
+    )  # fmt: skip
+
+
+def _spec(rule: NetfilterRule) -> str:
+    text = rule.source.text.strip()
+    return re.sub(r"^\[\d+:\d+\]\s*", "", text)
+
+
+def _invalid(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
+    return Fault(
+        "conntrack-invalid", f"{hop.node} drops the packet as INVALID: it does not know the connection",
+        rule_name(rule), f"{hop.node} sees this packet without having seen the connection's first one "
+        f"({_spec(rule)}): the two directions take different ways", place="policy", evidence=(rule.source,),
+        verify=("conntrack -L", f"iptables -t {rule.table} -L {rule.chain} -n -v"),
+    )  # fmt: skip
+
+
+def _kube(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
+    found = SERVICE.search(rule.comment)
+    if found is None:
+        return Fault("calico-rule-drop" if rule.chain.startswith("cali-") else "foreign-rule-drop",
+                     f"kube-proxy's rule on {hop.node} drops the packet", rule_name(rule), _spec(rule), place="service",
+                     evidence=(rule.source,))  # fmt: skip
+    name = found.group(1)
+    local = "no local endpoints" in rule.comment
+    title = (f"Service {name} has no endpoint on {hop.node} and its traffic policy is Local" if local else
+             f"Service {name} has no ready endpoint")  # fmt: skip
+    namespace, _, service = name.partition("/")
+    return Fault(
+        "kube-proxy-no-endpoints", title, f"Service {name}", f"kube-proxy on {hop.node}: {rule.comment}",
+        place="service", evidence=(rule.source,),
+        fix=(check(f"kubectl get endpointslices -n {namespace} -l kubernetes.io/service-name={service}", "cluster"),),
+        verify=(f"kubectl get endpointslices -n {namespace} -l kubernetes.io/service-name={service}",),
+    )  # fmt: skip
+
+
+def _calico_check(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
+    words = rule.comment or _spec(rule)
+    text = words.lower()
+    if "rpfilter" in _modules(rule):
+        title = f"Calico's reverse path check on {hop.node} drops the packet"
+        because = f"the route back to {step.before.src if step.before else 'the source'} does not leave by " \
+                  f"{step.before.iif if step.before else 'the interface it came from'}"  # fmt: skip
+        return Fault("rp-filter-drop", title, rule_name(rule), because, place="policy", evidence=(rule.source,
+                     *step.sources), verify=(f"ip route get {step.before.src if step.before else ''}",))  # fmt: skip
+    code = "encapsulation-dropped" if ("ipip" in text or "vxlan" in text or "ipencap" in text) else "calico-rule-drop"
+    title = f"Calico on {hop.node} drops the packet: {words}"
+    return Fault(code, title, rule_name(rule), _spec(rule) + _carried(step), place="policy", evidence=(rule.source,),
+                 fix=(check("kubectl logs -n kube-system -l k8s-app=calico-node --tail=100", hop.node),),
+                 verify=(f"iptables -t {rule.table} -L {rule.chain} -n -v",))  # fmt: skip
+
+
+def _modules(rule: NetfilterRule) -> set[str]:
+    return {match.module for match in rule.matches}
+
+
+def _policy(world: World, ends: FlowEnds, leg: Leg, hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
+    """A drop by a policy's own rule, or at the end of a tier because no policy allowed."""
+    incoming = rule.chain.startswith(("cali-pi-", "cali-pri-", "cali-gi-", "cali-tw-", "cali-th-", "cali-thfw-"))
+    direction = "ingress" if incoming else "egress"
+    explicit = rule.chain.startswith(POLICY_CHAINS)
+    names = policies_met(world, hop, step, rule, direction)
+    intent = intent_of(world, step, direction)
+    policy = {"denied": "as-written", "allowed": "rendered-differs"}.get(intent.verdict)
+    pod = intent.endpoint or rule.chain
+    written = intent.by or (names[-1] if explicit and names else ", ".join(names))
+    evidence = (rule.source, *intent.sources)
+    if policy == "rendered-differs":
+        return _rendered(hop, step, rule, intent, written, evidence)
+    if explicit:
+        title = f"{direction.capitalize()} policy of {pod} denies the packet: {written}"
+        code, because = "policy-deny", f"{written} denies {direction}: {_spec(rule)}"
+    else:
+        title = f"No {direction} policy of {pod} allows the packet"
+        code, because = "policy-default-deny", f"policies {written or 'of the endpoint'} apply and none allows it"
+    if intent.nearest:
+        because += f"; nearest rule: {intent.nearest}"
+    return Fault(
+        code, title, written or rule.chain, because, place="policy", policy=policy, evidence=evidence,
+        fix=(check(_get_command(written), "cluster"),), verify=(f"iptables -t filter -L {rule.chain} -n -v",),
+    )  # fmt: skip
+
+
+def _rendered(hop: Hop, step: Step, rule: NetfilterRule, intent: Intent, written: str, evidence: tuple) -> Fault:  # type: ignore[type-arg]
+    stale = stale_set(step, incoming=intent.direction == "ingress")
+    restart = change("kubectl delete pod -n kube-system -l k8s-app=calico-node --field-selector "
+                     f"spec.nodeName={hop.node}", "cluster")  # fmt: skip
+    log = check("kubectl logs -n kube-system -l k8s-app=calico-node --tail=100", hop.node)
+    if stale is not None:
+        name, address, visit = stale
+        return Fault(
+            "stale-ipset", f"The ipset of an allowing policy on {hop.node} lacks {address}", f"ipset {name}",
+            f"{intent.by or written} allows the packet, but {name} on {hop.node} does not hold {address}: {visit.why}",
+            place="policy", policy="rendered-differs", evidence=(*evidence, visit.rule.source), fix=(log, restart),
+            verify=(f"ipset test {name} {address}",),
+        )  # fmt: skip
+    return Fault(
+        "policy-rendered-differs", f"The rules on {hop.node} deny what the policies allow", written or rule.chain,
+        f"the policies allow the packet ({intent.by}), the rules of {hop.node} do not: {_spec(rule)}", place="policy",
+        policy="rendered-differs", evidence=evidence, fix=(log, restart),
+        verify=(f"iptables -t filter -L {rule.chain} -n -v",),
+    )  # fmt: skip
+
+
+def stale_set(step: Step, incoming: bool) -> tuple[str, str, RuleVisit] | None:
+    """(set, address, visit) of a rule that failed only because the peer's address is not in its set."""
+    peer = (step.before.src if incoming else step.before.dst) if step.before is not None else None
+    for visit in (*step.near_misses, *step.visits):
+        if visit.truth is not Truth.NO or not visit.rule.chain.startswith(POLICY_CHAINS):
+            continue
+        for match in visit.rule.matches:
+            side = "src" if incoming else "dst"
+            if match.option == "match-set" and not match.negated and match.values[1:] and side in match.values[1]:
+                if match.values[0] in visit.why:
+                    return match.values[0], str(peer), visit
+    return None
+
+
+def policies_met(world: World, hop: Hop, step: Step, rule: NetfilterRule, direction: str) -> tuple[str, ...]:
+    """Names ("NetworkPolicy shop/web-ingress") of the policies whose chains the packet went through here."""
+    netns = world.netns(hop.node, hop.netns)
+    chains: list[str] = []
+    for visit in step.visits:
+        for chain in (visit.rule.chain, visit.rule.target if visit.truth is not Truth.NO else ""):
+            if chain.startswith(POLICY_CHAINS) and chain not in chains:
+                chains.append(chain)
+    names: list[str] = []
+    for chain in chains:
+        for evidence in (netns.ruleset(rule.backend, rule.family),) if netns is not None else ():
+            for ruleset in evidence.values:
+                rules = ruleset.rules("filter", chain)
+                owner = next((found for r in rules if (found := owner_of_comment(r.comment)) is not None), None)
+                if owner is not None and owner.direction == direction and owner.kind != "Profile":
+                    scope = f"{owner.namespace}/" if owner.namespace else ""
+                    names.append(f"{owner.kind or 'Policy'} {scope}{owner.name}")
+                elif owner is not None and owner.direction == direction:
+                    names.append(f"Profile {owner.name}")
+    return tuple(dict.fromkeys(names))
+
+
+def _get_command(written: str) -> str:
+    first = written.split(",")[0].split()
+    if len(first) != 2:
+        return "calicoctl get networkpolicy,globalnetworkpolicy -A -o yaml"
+    kind, name = first
+    namespace, slash, plain = name.rpartition("/")
+    where = f" -n {namespace}" if slash else ""
+    return f"calicoctl get {kind.lower()}{where} {plain} -o yaml"

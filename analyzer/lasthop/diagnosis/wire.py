@@ -1,0 +1,138 @@
+"""What captures and conntrack say of the wire between the nodes: observed, lost on it, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lasthop.facts.evidence import SourceRef
+from lasthop.facts.netfilter import ConntrackEntry
+from lasthop.facts.network import Ip
+from lasthop.facts.trace import Disposition, Finding, Sighting
+from lasthop.sim.walk import WIRE
+from lasthop.sim.world import HOST, World
+
+from .ends import FlowEnds
+from .flow import Walked
+
+TIMEOUT_KEYS = {
+    "ESTABLISHED": "net.netfilter.nf_conntrack_tcp_timeout_established",
+    "TIME_WAIT": "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
+    "CLOSE": "net.netfilter.nf_conntrack_tcp_timeout_close",
+    "CLOSE_WAIT": "net.netfilter.nf_conntrack_tcp_timeout_close_wait",
+    "LAST_ACK": "net.netfilter.nf_conntrack_tcp_timeout_last_ack",
+    "FIN_WAIT": "net.netfilter.nf_conntrack_tcp_timeout_fin_wait",
+    "SYN_SENT": "net.netfilter.nf_conntrack_tcp_timeout_syn_sent",
+    "SYN_RECV": "net.netfilter.nf_conntrack_tcp_timeout_syn_recv",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WireProof:
+    """`observed`: request and answer were seen to cross. `lost`: they were seen to vanish between two captures."""
+
+    observed: bool = False
+    words: str = ""
+    lost: Finding | None = None
+
+
+def wire_proof(
+    world: World, ends: FlowEnds, walks: tuple[Walked, ...], sightings: tuple[Sighting, ...]
+) -> WireProof:
+    by_captures = _captures(walks, sightings)
+    if by_captures is not None:
+        return by_captures
+    if _conntrack_proves(world, ends, walks):
+        return WireProof(True, "conntrack on both nodes holds replied connections of this flow")
+    return WireProof()
+
+
+def _uplinks(walks: tuple[Walked, ...]) -> dict[str, set[tuple[str, str]]]:
+    """(node, interface) on both sides of the wire, per direction: "out" where packets leave, "in" where they arrive."""
+    points: dict[str, set[tuple[str, str]]] = {"out": set(), "in": set()}
+    for walked in walks:
+        for leg in (walked.request, walked.reply):
+            if leg is None:
+                continue
+            hops = leg.trace.hops
+            for index, hop in enumerate(hops):
+                if hop.netns == WIRE and 0 < index < len(hops) - 1:
+                    points["out"].add((hops[index - 1].node, hops[index - 1].oif))
+                    points["in"].add((hops[index + 1].node, hops[index + 1].iif))
+    return points
+
+
+def _captures(walks: tuple[Walked, ...], sightings: tuple[Sighting, ...]) -> WireProof | None:
+    points = _uplinks(walks)
+    if not points["in"]:
+        return None
+    host = [sighting for sighting in sightings if sighting.netns == HOST]
+    for direction in ("request", "reply"):
+        seen_out = [s for s in host if s.seen and s.direction == direction and (s.node, s.interface) in points["out"]]
+        missed = [s for s in host if not s.seen and s.direction == direction and (s.node, s.interface) in points["in"]]
+        arrived = [s for s in host if s.seen and s.direction == direction and (s.node, s.interface) in points["in"]]
+        if seen_out and missed and not arrived:
+            return WireProof(lost=_lost(direction, seen_out[0], missed[0]))
+    ends_seen = {
+        direction: {
+            (s.node, s.interface) for s in host if s.seen and s.received and s.direction == direction
+        } & (points["in"] | points["out"])
+        for direction in ("request", "reply")
+    }  # fmt: skip
+    if all(len({node for node, _ in ends_seen[direction]}) >= 2 for direction in ends_seen):
+        return WireProof(True, "captures on both uplinks show request and answer")
+    return None
+
+
+def _lost(direction: str, last: Sighting, missing: Sighting) -> Finding:
+    step = 3 if direction == "request" else 7
+    return Finding(
+        code="wire-lost", title=f"The packet is lost between {last.node} {last.interface} and {missing.node} "
+        f"{missing.interface}", severity="critical", confidence="strong",
+        because=f"{direction}: seen leaving {last.node} {last.interface} ({len(last.frames)} frames), never seen at "
+        f"{missing.node} {missing.interface} although a capture ran there. {last.note}".strip(),
+        direction=direction, step=step, node="", netns=WIRE, object=f"underlay between {last.node} and {missing.node}"
+        + (f" ({last.note})" if last.note else ""), place="wire", died_node="", died_step=step,
+        disposition=Disposition.LOST_BETWEEN_CAPTURES,
+        evidence=(SourceRef(last.path, 0), SourceRef(missing.path, 0)),
+        verify=(f"tcpdump -p -n -i {missing.interface}  # on {missing.node}, while trying again",),
+    )  # fmt: skip
+
+
+def _conntrack_proves(world: World, ends: FlowEnds, walks: tuple[Walked, ...]) -> bool:
+    """Replied entries of this flow on both nodes, the newest not older than the newest unanswered try (design 5)."""
+    nodes: set[str] = set()
+    for walked in walks:
+        for leg in walked.legs():
+            nodes |= {hop.node for hop in leg.trace.hops if hop.netns == HOST and hop.node}
+    if len(nodes) < 2 or ends.src.ip is None or ends.dst.ip is None:
+        return False
+    return all(_replied_last(world, node, ends.src.ip, ends.dst.ip, ends.proto, ends.port) for node in nodes)
+
+
+def _replied_last(world: World, node: str, src: Ip, dst: Ip, proto: str, port: int | None) -> bool:
+    state = world.state(node, HOST)
+    if state is None:
+        return False
+    replied: list[float] = []
+    unreplied: list[float] = []
+    for entry in state.netns.conntrack.values:
+        original = entry.original
+        if entry.proto != proto or original.src != src or (original.dst != dst and entry.reply.src != dst):
+            continue
+        if port is not None and port not in (original.dport, entry.reply.sport):
+            continue
+        age = _age(entry, state.sysctl(TIMEOUT_KEYS.get(entry.state, "")))
+        answered = "UNREPLIED" not in entry.status and entry.state not in ("SYN_SENT", "SYN_RECV")
+        if age is None:
+            if not answered:
+                return False
+            continue
+        (replied if answered else unreplied).append(age)
+    return bool(replied) and (not unreplied or min(replied) <= min(unreplied))
+
+
+def _age(entry: ConntrackEntry, timeout: str | None) -> float | None:
+    """Seconds since the entry's last packet: its state's time-out less what remains."""
+    if entry.timeout is None or timeout is None or not timeout.strip().isdigit():
+        return None
+    return float(int(timeout) - entry.timeout)
