@@ -85,7 +85,7 @@ class Guard:
         if not self._closed or action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_READ:
-            if self._readable(first or "") or (inside is not None and self._readable(inside)):
+            if self._readable(first or ""):
                 return sqlite3.SQLITE_OK
             self._denied = f"reads {first}"
         elif action == sqlite3.SQLITE_FUNCTION:

@@ -59,7 +59,7 @@ class Store:
         self._ready: set[str] = set()
         self._db = sqlite3.connect(":memory:", isolation_level=None, cached_statements=256)
         self._db.execute("CREATE TABLE raw__scope (place INTEGER PRIMARY KEY)")
-        self._guard = Guard(self._db, lambda name: name in all_layouts())
+        self._guard = Guard(self._db, lambda name: name.removeprefix(_RAW) in all_layouts() or name == f"{_RAW}scope")
         self._scope: tuple[int, ...] = ()
 
     def state(self, kind: str, place: int) -> str:
