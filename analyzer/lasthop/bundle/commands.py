@@ -44,6 +44,8 @@ _FILES = {
     "/proc/net/if_inet6": "proc_net_if_inet6", "/proc/net/ipv6_route": "proc_net_ipv6_route",
     "/proc/sys/net/netfilter/nf_conntrack_count": "conntrack_count", "/var/lib/calico/mtu": "calico_mtu",
 }  # fmt: skip
+_SELECTING = {"grep", "egrep", "fgrep", "zgrep", "head", "tail", "uniq", "awk"}
+_PASSING = {"cat", "tee", "less", "more", "sort"}
 _PREFIX_WORDS = {"sudo", "nohup", "time", "chroot"}
 
 
@@ -52,7 +54,11 @@ def identify_command(line: str) -> Command | None:
     limits = ""
     if " | " in line:
         line, _, rest = line.partition(" | ")
-        limits = f"its output went through {rest.strip()[:60]!r}"
+        through = {part.split()[0].rsplit("/", 1)[-1] for part in rest.split(" | ") if part.split()}
+        if not through <= _SELECTING | _PASSING:
+            return Command("other_output") if identify_command(line) is not None else None
+        if through & _SELECTING:
+            limits = f"its output went through {rest.strip()[:60]!r}"
     line = re.split(r"\s(?:2?>|//|&&|;)", line, maxsplit=1)[0]
     try:
         # a list of commands does not quote: the backslashes of a pattern stay

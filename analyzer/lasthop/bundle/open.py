@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lasthop.errors import BundleError
+from lasthop.facts.evidence import Status
 
 from .budget import Budget, Meter
 from .containers import open_trees
@@ -69,11 +70,12 @@ def _merge(parts: list[Part], trees: list[Tree], budget: Budget) -> Bundle:
         previous = chosen.get(part.node)
         if previous is None or not (previous.artifacts or previous.captures or previous.meta):
             chosen[part.node] = part
+        elif not part.node:
+            chosen[""] = _merge_cluster(previous, part)
         elif part.artifacts or part.captures or part.meta:
             newer = part if (part.start or 0.0) > (previous.start or 0.0) else previous
             chosen[part.node] = newer
-            if part.node:
-                warnings.append(f"Node {part.node} is in the bundle more than once; the newest state is used.")
+            warnings.append(f"Node {part.node} is in the bundle more than once; the newest state is used.")
     for part in parts:
         if part is not chosen.get(part.node):
             for path, member in part.members.items():
@@ -100,3 +102,23 @@ def _merge(parts: list[Part], trees: list[Tree], budget: Budget) -> Bundle:
         members=members,
         budget=budget,
     )
+
+
+def _merge_cluster(one: Part, other: Part) -> Part:
+    """Cluster objects may come with every node's bundle: of each list the newest that was taken well is used."""
+    older, newer = sorted((one, other), key=lambda part: part.start or 0.0)
+    merged = Part("", start=newer.start, questions=older.questions + newer.questions)
+    merged.captures = older.captures + newer.captures
+    merged.members = {**older.members, **newer.members}
+    merged.spans = {**older.spans, **newer.spans}
+    lists = {(artifact.id, artifact.path or artifact.id): artifact for artifact in older.artifacts}
+    for artifact in newer.artifacts:
+        key = (artifact.id, artifact.path or artifact.id)
+        before = lists.get(key)
+        if before is not None and before.status is Status.OK and artifact.status is not Status.OK:
+            if before.path in older.members:
+                merged.members[before.path] = older.members[before.path]
+            continue
+        lists[key] = artifact
+    merged.artifacts = list(lists.values())
+    return merged

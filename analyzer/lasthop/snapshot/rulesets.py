@@ -40,6 +40,9 @@ def ruleset(place: Place, backend: str, family: int, default_backend: str = "") 
         isinstance(found, Absent) and found.reason is AbsentReason.NOT_COLLECTED and not found.detail
     ):
         return found
+    fragments = place.artifacts.get("iptables_fragment", ())
+    if fragments and family == 4:
+        return Absent(AbsentReason.UNPARSABLE, "rules without their tables and chains", tuple(fragments))
     return Absent(AbsentReason.NOT_COLLECTED, _missing(place, backend, family))
 
 
