@@ -31,7 +31,10 @@ class Break:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`target` is `pod NS/NAME` or `service NS/NAME`; `symptoms` are the results that a broken try may show."""
+    """`target` is `pod NS/NAME` or `service NS/NAME`; `symptoms` are the results that a broken try may show.
+
+    With `asked` off the collector is not told which flow is broken.
+    """
 
     name: str
     title: str
@@ -46,6 +49,7 @@ class Case:
     collect: tuple[str, ...] = ()
     size: int = 0
     tries: int = 3
+    asked: bool = True
     harmless: tuple[str, ...] = field(default_factory=tuple)
 
     @property

@@ -193,9 +193,37 @@ def policy_and_service() -> tuple[Case, ...]:
 
 def several() -> tuple[Case, ...]:
     over = vxlan("v3.33")
-    client = over.pod(CLIENT)
+    client, server = over.pod(CLIENT), over.pod(SERVER)
     rule = "FORWARD -o vxlan.calico -p tcp --dport 8080 -m comment --comment 'no web between sites' -j DROP"
     return (
+        Case(
+            "nobody-asked",
+            "Bundles without a question: the server pod's /32 route is missing on its node (VXLAN)",
+            over,
+            CLIENT,
+            f"pod {SERVER}",
+            "break",
+            (
+                Break(
+                    "request",
+                    4,
+                    "node2",
+                    "host",
+                    f"route {server.ip}",
+                    "the pod's /32 is missing; its own block's blackhole takes the packet",
+                    ("BLACKHOLED",),
+                    ("route-blackhole", "route-missing"),
+                ),
+            ),
+            (
+                one(
+                    "node2",
+                    f"ip route del {server.ip} dev {server.interface}",
+                    f"ip route add {server.ip} dev {server.interface} scope link metric 1024",
+                ),
+            ),
+            asked=False,
+        ),
         Case(
             "two-faults",
             "A foreign FORWARD rule on the client's node, and a stale policy set on the server's node",

@@ -76,10 +76,8 @@ class Collection:
         address = case.address[0]
         peer = case.target_key if case.target.startswith("pod ") else address
         backends = [word for pod in case.backends for word in ("--pod", pod)]
-        self.arguments = [
-            *["--pod", case.source, *backends, "--peer", peer, "--port", f"{case.proto}/{port}"],
-            *["--capture", str(CAPTURE_SECONDS), "--dir", "/tmp"],
-        ]
+        question = ["--pod", case.source, *backends, "--peer", peer, "--port", f"{case.proto}/{port}"]
+        self.arguments = [*(question if case.asked else []), "--capture", str(CAPTURE_SECONDS), "--dir", "/tmp"]
         self.process = subprocess.Popen(
             self.machine.enter("sh", "/opt/lab/collector.sh", *self.arguments),
             env=ENVIRONMENT,
