@@ -2279,6 +2279,19 @@ sec_kube() {
 }
 
 # ------------------------------------------------------------------------------------------------------ fingerprint
+# sweep: ends what commands left running, found by the token in its environment (children that a setsid-less run could not
+# group); SWEPT = their names
+SWEPT=''
+sweep() {
+    have grep || return 0
+    SWEPT=$(grep -l -a -e "LASTHOP_TOKEN=$TOKEN" /proc/[0-9]*/environ 2>/dev/null | while read -r sw_file; do
+        sw_pid=${sw_file%/environ}
+        sw_pid=${sw_pid#/proc/}
+        read -r sw_name 2>/dev/null <"/proc/$sw_pid/comm" || continue
+        [ "$sw_name" != grep ] || continue
+        kill -s KILL "$sw_pid" 2>/dev/null && printf 'left\t%s\n' "$sw_name"
+    done)
+}
 fingerprint() { # FILE
     {
         if [ -r /proc/modules ]; then
@@ -2313,17 +2326,6 @@ fingerprint() { # FILE
         ls -l /proc/[0-9]*/ns/net 2>/dev/null | while IFS= read -r f_line; do
             case $f_line in *'net:['*) printf 'netns\t%s\n' "${f_line##*-> }" ;; esac
         done
-        if [ "${2:-}" = end ] && have grep; then
-            grep -l -a -e "LASTHOP_TOKEN=$TOKEN" /proc/[0-9]*/environ 2>/dev/null | while read -r f_file; do
-                f_pid=${f_file%/environ}
-                f_pid=${f_pid#/proc/}
-                [ -r "/proc/$f_pid/comm" ] || continue
-                read -r f_name 2>/dev/null <"/proc/$f_pid/comm" || continue
-                case $f_name in grep | sort | sleep) continue ;; esac
-                printf 'left\t%s\n' "$f_name"
-                kill -s KILL "$f_pid" 2>/dev/null
-            done
-        fi
     } 2>/dev/null | sort -u >"$1" 2>/dev/null
 }
 
@@ -2552,9 +2554,11 @@ finish() {
         NOT_OK="$NOT_OK${NOT_OK:+$NL}host/packet filter: none of its dumps"
     fi
     if [ -n "$NOT_OK" ] && [ "$fi_status" = complete ]; then fi_status=partial fi_exit=10; fi
+    sweep
     # Signals may come before the first fingerprint.
     if [ -f "$ND/fingerprint_before.txt" ] && [ "$fi_status" != interrupted ]; then
-        fingerprint "$ND/fingerprint_after.txt" end
+        fingerprint "$ND/fingerprint_after.txt"
+        [ -z "$SWEPT" ] || printf '%s\n' "$SWEPT" >>"$ND/fingerprint_after.txt"
         sha_of "$ND/fingerprint_before.txt"
         fi_before=$SHA
         sha_of "$ND/fingerprint_after.txt"
@@ -2731,8 +2735,6 @@ main_node() {
     if [ -f "$0" ] && [ -r "$0" ]; then sha_of "$0"; SELF_SHA=$SHA; fi
     start_meta
     TOKEN=$NAME
-    LASTHOP_TOKEN=$TOKEN
-    export LASTHOP_TOKEN
     { printf '1000\n' >"/proc/$$/oom_score_adj"; } 2>/dev/null
     ! have renice || renice -n 5 -p "$$" >/dev/null 2>&1
     if sleep 0.01 2>/dev/null; then TICK=0.1; fi
@@ -2744,6 +2746,9 @@ main_node() {
     trap 'STUCK=yes' USR1
     watchdog </dev/null >/dev/null 2>&1 &
     WATCHDOG=$!
+    # Only after the watchdog: what carries the token was started by a command.
+    LASTHOP_TOKEN=$TOKEN
+    export LASTHOP_TOKEN
     if [ -z "$ONLY" ]; then fingerprint "$ND/fingerprint_before.txt"; fi
     collect
     finish complete 0
@@ -2915,7 +2920,8 @@ main_leftover() {
     STDOUT=no
     BASE=${LEFTOVER%/}
     NAME=${BASE##*/}
-    case $BASE in */*) BASE=${BASE%/*} ;; *) BASE=. ;; esac
+    case $BASE in */*) BASE=${BASE%/*} ;; *) BASE=$PWD ;; esac
+    case $BASE in /*) ;; *) BASE=$PWD/$BASE ;; esac
     [ -d "$BASE/$NAME/nodes" ] || die_usage "not a leftover of this collector: $LEFTOVER"
     W=$BASE/$NAME
     rm -rf "$W/.ctl"
