@@ -54,7 +54,7 @@ def party(endpoints: Endpoints, ip: Ip, port: int | None = None) -> Party:
             views.append(endpoints.labels(host))
     for item in cluster.calico_objects.values:
         if item.kind in ("NetworkSet", "GlobalNetworkSet") and _in_set(ip, item.raw):
-            views.append(_set_labels(endpoints, item.raw, item.namespace))
+            views.append(set_labels(endpoints, item.raw, item.namespace))
     closed = isinstance(cluster.calico_objects, Complete) and (place.kind == "pod" or endpoints.pods_complete())
     return Party(ip, port, place, place.workload, tuple(views), closed)
 
@@ -63,8 +63,8 @@ def _in_set(ip: Ip, body: Mapping[str, Any]) -> bool:
     return any(within(ip, net) for net in _list(_map(body.get("spec")).get("nets")))
 
 
-def _set_labels(endpoints: Endpoints, body: Mapping[str, Any], namespace: str) -> LabelView:
-    """A NetworkSet is in its namespace as a pod is: it inherits the namespace's labels."""
+def set_labels(endpoints: Endpoints, body: Mapping[str, Any], namespace: str) -> LabelView:
+    """Labels of a (global) network set. A NetworkSet is in its namespace as a pod is: it inherits its labels."""
     own = {str(k): str(v) for k, v in _map(_map(body.get("metadata")).get("labels")).items()}
     if not namespace:
         return LabelView(own)
