@@ -16,8 +16,8 @@ _HEADER = re.compile(
     r"v(\d+)\.(\d+)(?:\.(\d+))?[\w.]*(?: \((nf_tables|legacy)\))?",
     re.M,
 )
-_CHAIN = re.compile(r":(\S+)\s+(\S+)(?:\s+\[(\d+):(\d+)\])?\s*$")
-_POLICY = re.compile(r"-P (\S+) (\S+)(?: -c (\d+) (\d+))?\s*$")
+_CHAIN = re.compile(r":(\S+)\s+(-|ACCEPT|DROP|QUEUE|RETURN)(?:\s+\[(\d+):(\d+)\])?\s*$")
+_POLICY = re.compile(r"-P (\S+) (ACCEPT|DROP|QUEUE|RETURN)(?: -c (\d+) (\d+))?\s*$")
 _INCOMPATIBLE = re.compile(r"# Table [`'\"]?([^`'\"]+)[`'\"]? is incompatible")
 _COUNTERS = re.compile(r"\[(\d+):(\d+)\]$")
 _LISTING = re.compile(r"^Chain \S+ \((?:policy \S+|\d+ references)", re.M)
