@@ -104,7 +104,7 @@ def _outcome(rule: Rule, test: RuleTest) -> str:
     rows: list[Mapping[str, Any]] = []
     for run in runs:
         try:
-            answer = store.select(rule.query, run.places)
+            answer = store.select(rule.query, run.places, rule.needs)
         except (QueryRefused, sqlite3.OperationalError) as error:
             return _friendly(rule, str(error))
         for row in answer.rows:

@@ -57,7 +57,7 @@ def _expected_nodes(snapshot: Snapshot) -> tuple[str, ...]:
 
 def _ask(rule: Rule, store: Store, node: str, visible: Iterable[int]) -> list[Finding]:
     try:
-        answer = store.select(rule.query, visible)
+        answer = store.select(rule.query, visible, rule.needs)
     except sqlite3.OperationalError as error:
         raise RuleError(f"{rule.path}: {rule.id}: the query is wrong: {error}") from error
     found = [_finding(rule, store, node, dict(zip(answer.columns, row, strict=True))) for row in answer.rows]

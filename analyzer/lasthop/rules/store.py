@@ -14,9 +14,11 @@ from lasthop.facts.snapshot import Snapshot
 from lasthop.snapshot.columns import Column, Row, Sources, range_keys
 from lasthop.snapshot.tables import (
     Layout,
-    evidence_states,
+    coverage_rows,
+    evidence_state,
     kinds,
     layouts,
+    owners,
     places,
     table_rows,
 )
@@ -28,7 +30,6 @@ _WORD = re.compile(r"[a-z_][a-z0-9_]*")
 _RAW = "raw__"
 
 Place = tuple[str, str]
-States = Mapping[tuple[str, int], str]
 
 
 @cache
@@ -38,46 +39,68 @@ def all_layouts() -> Mapping[str, Layout]:
     return {**layouts(), **walk}
 
 
+def _readable(name: str) -> bool:
+    return name.removeprefix(_RAW) in all_layouts() or name == f"{_RAW}scope"
+
+
 def named_tables(sql: str) -> tuple[str, ...]:
     """Tables whose names occur as words in the query."""
     known = all_layouts()
     return tuple(word for word in dict.fromkeys(_WORD.findall(sql)) if word in known)
 
 
+@cache
 def kind_levels() -> Mapping[str, str]:
     """Kind of evidence as `needs` names it -> netns, node or cluster."""
     return {kind: level for level in ("netns", "node", "cluster") for kind, _ in kinds(level)}
 
 
 class Store:
-    """An in-memory database. `places` are numbered from 0; `states` say what is known of (kind, place number)."""
+    """An in-memory database over the facts of `places`, which are numbered from 0; cluster objects have place -1."""
 
-    def __init__(self, where: Sequence[Place], states: States) -> None:
+    def __init__(self, where: Sequence[Place]) -> None:
         self.places = tuple(where)
-        self.states = states
         self.sources = Sources()
         self._ready: set[str] = set()
+        self._covered: set[str] = set()
         self._db = sqlite3.connect(":memory:", isolation_level=None, cached_statements=256)
-        self._db.execute("CREATE TABLE raw__scope (place INTEGER PRIMARY KEY)")
-        self._guard = Guard(self._db, lambda name: name.removeprefix(_RAW) in all_layouts() or name == f"{_RAW}scope")
+        self._db.execute(f"CREATE TABLE {_RAW}scope (place INTEGER PRIMARY KEY)")
+        self._guard = Guard(self._db, _readable)
         self._scope: tuple[int, ...] = ()
 
     def state(self, kind: str, place: int) -> str:
-        """complete, partial, absent or not-applicable; absent for what nobody spoke of."""
-        return self.states.get((kind, place), "absent")
+        """complete, partial, absent or not-applicable: what is known of that kind at that place."""
+        raise NotImplementedError
 
-    def select(self, sql: str, visible: Iterable[int]) -> Rows:
-        """Rows of the query over the facts of the places in `visible` (cluster objects are always visible)."""
-        for name in named_tables(sql):
-            self._ensure(name)
+    def select(self, sql: str, visible: Iterable[int], needs: Iterable[str] = ()) -> Rows:
+        """Rows of the query over the facts of the places in `visible` (cluster objects are always visible).
+
+        The table `coverage` speaks of the kinds in `needs` at least. Raises QueryRefused or sqlite3.OperationalError.
+        """
         if _RAW in sql.lower():
             raise QueryRefused(f"the query names {_RAW}…; the tables without it are the ones that evidence gates")
+        named = named_tables(sql)
+        for name in named:
+            self._ensure(name)
+        if "coverage" in named:
+            self._cover({kind.removeprefix("pod.") for kind in needs})
         scope = tuple(visible)
         if scope != self._scope:
-            self._db.execute("DELETE FROM raw__scope")
-            self._db.executemany("INSERT INTO raw__scope VALUES (?)", ((place,) for place in scope))
+            self._db.execute(f"DELETE FROM {_RAW}scope")
+            self._db.executemany(f"INSERT INTO {_RAW}scope VALUES (?)", ((place,) for place in scope))
             self._scope = scope
         return self._guard.select(sql)
+
+    def _cover(self, wanted: set[str]) -> None:
+        fresh = wanted - self._covered
+        if fresh:
+            self._covered |= fresh
+            marks = ", ".join("?" * (len(all_layouts()["coverage"].columns) + 1))
+            self._db.executemany(f"INSERT INTO {_RAW}coverage VALUES ({marks})", self.coverage(fresh))
+
+    def coverage(self, wanted: set[str]) -> Iterable[Row]:
+        """Rows of the table `coverage` for these kinds."""
+        raise NotImplementedError
 
     def rows_of(self, name: str) -> dict[str, list[Row]]:
         """Rows of a table and of its child tables, each row led by its place's number."""
@@ -114,25 +137,25 @@ class Store:
 
 
 class SnapshotStore(Store):
-    """The facts of a snapshot and the walk of the given flows."""
+    """The facts of a snapshot and the walk of the given flows. Reads only the evidence that it is asked for."""
 
     def __init__(self, snapshot: Snapshot, flows: Sequence[Any] = ()) -> None:
+        super().__init__(places(snapshot))
         self._snapshot = snapshot
         self._flows = flows
-        states: dict[tuple[str, int], str] = {}
-        number = 0
-        for node in snapshot.nodes.values():
-            for kind, state, _, _ in evidence_states(node, "node"):
-                states[kind, number] = state
-            for netns in (node.host, *node.pods.values()):
-                for kind, state, _, _ in evidence_states(netns, "netns"):
-                    states[kind, number] = state
-                number += 1
-        for kind, state, _, _ in evidence_states(snapshot.cluster, "cluster"):
-            states[kind, -1] = state
-        super().__init__(places(snapshot), states)
+        levels = ("netns", "node", "cluster")
+        self._attributes = {kind: name for level in levels for kind, name in kinds(level)}
+        self._owners = {(level, n): owner for level in levels for _, n, owner in owners(snapshot, level)}
+
+    def state(self, kind: str, place: int) -> str:
+        return evidence_state(self._owners[kind_levels()[kind], place], self._attributes[kind])[0]
+
+    def coverage(self, wanted: set[str]) -> Iterable[Row]:
+        return coverage_rows(self._snapshot, self.sources, wanted)
 
     def rows_of(self, name: str) -> dict[str, list[Row]]:
+        if name == "coverage":
+            return {name: []}
         if name in WALK_TABLES:
             return {name: walk_rows(self._flows, name, self.sources)}
         return table_rows(self._snapshot, name, self.sources)
@@ -148,7 +171,7 @@ class LiteralStore(Store):
 
     def __init__(self, facts: Mapping[str, Sequence[Mapping[str, Any]]], absent: Sequence[str] = ()) -> None:
         self._facts = facts
-        where: list[Place] = [(str(row["node"]), "host") for row in facts.get("nodes", ())]
+        where: list[Place] = []
         for name, rows in facts.items():
             if all_layouts()[name].level == "cluster":
                 continue
@@ -156,13 +179,19 @@ class LiteralStore(Store):
                 node = str(row.get("node", "node1"))
                 where += [(node, "host"), (node, str(row.get("netns", "host")))]
         ordered = tuple(dict.fromkeys(where or [("node1", "host")]))
-        states: dict[tuple[str, int], str] = {}
-        for kind, level in kind_levels().items():
-            for number in (-1,) if level == "cluster" else range(len(ordered)):
-                pod = number >= 0 and ordered[number][1] != "host"
-                gone = kind in absent or (pod and f"pod.{kind}" in absent)
-                states[kind, number] = "absent" if gone else "complete"
-        super().__init__(ordered, states)
+        super().__init__(ordered)
+        self._absent = frozenset(absent)
+
+    def state(self, kind: str, place: int) -> str:
+        in_pod = place >= 0 and self.places[place][1] != "host"
+        gone = kind in self._absent or (in_pod and f"pod.{kind}" in self._absent)
+        return "absent" if gone else "complete"
+
+    def coverage(self, wanted: set[str]) -> Iterable[Row]:
+        for kind in sorted(wanted):
+            for number in (-1,) if kind_levels()[kind] == "cluster" else range(len(self.places)):
+                where = self.places[number] if number >= 0 else ("", "")
+                yield -1, *where, kind, self.state(kind, number), "", self.sources.number(SourceRef(kind, 0))
 
     def rows_of(self, name: str) -> dict[str, list[Row]]:
         family = [name, *(layout.name for layout in all_layouts().values() if layout.parent == name)]
@@ -170,16 +199,9 @@ class LiteralStore(Store):
         if name == "netns" and not made[name]:
             made[name] = [(n, *place, *_split(place[1]), None) for n, place in enumerate(self.places)]
         if name == "nodes" and not made[name]:
-            made[name] = [(-1, node, None, None, None, None) for node in dict.fromkeys(p[0] for p in self.places)]
-        if name == "coverage" and not made[name]:
-            made[name] = self._coverage()
+            hosts = ((n, node) for n, (node, netns) in enumerate(self.places) if netns == "host")
+            made[name] = [(n, node, None, None, None, None) for n, node in hosts]
         return made
-
-    def _coverage(self) -> list[Row]:
-        return [
-            (-1, *(self.places[n] if n >= 0 else ("", "")), kind, state, "", self.sources.number(SourceRef(kind, 0)))
-            for (kind, n), state in self.states.items()
-        ]
 
     def _literal(self, name: str) -> list[Row]:
         layout = all_layouts()[name]

@@ -6,13 +6,13 @@ was seen and `src` numbers its line. Rows are made when a table is asked for and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_origin
 
 from lasthop.facts import calico, kube, netfilter, network
-from lasthop.facts.evidence import Absent, AbsentReason, Complete, Evidence, SourceRef
+from lasthop.facts.evidence import Absent, AbsentReason, Artifact, Complete, Evidence, SourceRef
 from lasthop.facts.snapshot import Capture, Cluster, NetNS, Node, Snapshot
 
 from .columns import Cell, Column, Row, Sources, fill, put_json, scalar, shape, tuple_parts
@@ -172,7 +172,7 @@ def layouts() -> Mapping[str, Layout]:
             )
             made[name] = Layout(name, columns, table.level, table.name, table.name)
     for name, columns in _BOOKKEEPING.items():
-        made[name] = Layout(name, columns, "netns" if name == "netns" else "cluster", "")
+        made[name] = Layout(name, columns, _LEVELS.get(name, "cluster"), "")
     return made
 
 
@@ -188,6 +188,7 @@ _BOOKKEEPING: Mapping[str, tuple[Column, ...]] = {
     "unparsed": (*_text("kind", "why"), Column("src", "INTEGER")),
 }
 """Tables about the bundle itself. They need no evidence: they are what is known of it."""
+_LEVELS: Mapping[str, str] = {"netns": "netns", "nodes": "node"}
 
 
 def places(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
@@ -199,8 +200,8 @@ def _namespaces(node: Node) -> tuple[NetNS, ...]:
     return (node.host, *node.pods.values())
 
 
-def _owners(snapshot: Snapshot, level: str) -> Iterator[tuple[tuple[str, ...], int, Any]]:
-    """(place columns, number of the place, owner of the evidence) for every place of that level."""
+def owners(snapshot: Snapshot, level: str) -> Iterator[tuple[tuple[str, ...], int, Any]]:
+    """(place columns, number of the place, owner of the evidence) for every place of that level, -1 the cluster."""
     if level == "cluster":
         yield (), -1, snapshot.cluster
         return
@@ -226,7 +227,7 @@ def table_rows(snapshot: Snapshot, name: str, sources: Sources) -> dict[str, lis
         made[child] = []
     keep_place = len(_place(table))
     identity = 0
-    for place, number, owner in _owners(snapshot, table.level):
+    for place, number, owner in owners(snapshot, table.level):
         shown = place[len(place) - keep_place :] if keep_place < len(place) else place
         for value in table.fetch(owner):
             identity += 1
@@ -283,21 +284,19 @@ def kinds(level: str) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
-def evidence_states(owner: NetNS | Node | Cluster, level: str) -> Iterator[tuple[str, str, str, Any]]:
-    """(kind, state, why, artifacts) for one place. Rulesets are complete only when both back ends are."""
-    for kind, attribute in kinds(level):
-        if attribute == "rulesets":
-            assert isinstance(owner, NetNS)
-            both = [owner.ruleset(backend, 4) for backend in ("nft", "legacy")]
-            states = {state_of(evidence) for evidence in both}
-            state = "partial" if states - {"absent"} else "absent"
-            if states <= {"complete", "not-applicable"}:
-                state = "complete"
-            why = "; ".join(filter(None, (_why(evidence) for evidence in both)))
-            yield kind, state, why, next((e.artifacts for e in both if e.artifacts), ())
-        else:
-            evidence = getattr(owner, attribute)
-            yield kind, state_of(evidence), _why(evidence), evidence.artifacts
+def evidence_state(owner: NetNS | Node | Cluster, attribute: str) -> tuple[str, str, tuple[Artifact, ...]]:
+    """(state, why, artifacts) of one kind at one place. Rulesets are complete only when both IPv4 back ends are."""
+    if attribute != "rulesets":
+        evidence: Evidence[Any] = getattr(owner, attribute)
+        return state_of(evidence), _why(evidence), evidence.artifacts
+    assert isinstance(owner, NetNS)
+    both = [owner.ruleset(backend, 4) for backend in ("nft", "legacy")]
+    states = {state_of(evidence) for evidence in both}
+    state = "partial" if states - {"absent"} else "absent"
+    if states <= {"complete", "not-applicable"}:
+        state = "complete"
+    why = "; ".join(filter(None, map(_why, both)))
+    return state, why, next((evidence.artifacts for evidence in both if evidence.artifacts), ())
 
 
 def _why(evidence: Evidence[Any]) -> str:
@@ -310,24 +309,31 @@ def _why(evidence: Evidence[Any]) -> str:
 
 def _bookkeeping(snapshot: Snapshot, name: str, sources: Sources) -> Iterator[Row]:
     if name == "netns":
-        for place, number, owner in _owners(snapshot, "netns"):
+        for place, number, owner in owners(snapshot, "netns"):
             kind, _, rest = place[1].partition(":")
             namespace, _, pod = rest.partition("/")
             yield (number, *place, kind, namespace or None, pod or None, owner.host_interface or None)
     elif name == "nodes":
-        for node in snapshot.nodes.values():
-            yield -1, node.name, node.start, node.end, node.meta.get("status"), node.meta.get("kernel")
+        for _, number, node in owners(snapshot, "node"):
+            yield number, node.name, node.start, node.end, node.meta.get("status"), node.meta.get("kernel")
     elif name == "bundle_warnings":
         yield from ((-1, text) for text in snapshot.warnings)
     elif name == "unparsed":
         yield from ((-1, line.kind, line.why, sources.number(line.source)) for line in snapshot.unparsed)
-    else:
-        for level in ("netns", "node", "cluster"):
-            for place, _, owner in _owners(snapshot, level):
-                where = (*place, "host")[:2] if place else ("", "")
-                for kind, state, why, artifacts in evidence_states(owner, level):
-                    src = sources.number(SourceRef(artifacts[0].path, 0)) if artifacts else None
-                    yield -1, *where, kind, state, why, src
+    elif name == "coverage":
+        yield from coverage_rows(snapshot, sources)
+
+
+def coverage_rows(snapshot: Snapshot, sources: Sources, wanted: Container[str] | None = None) -> Iterator[Row]:
+    """Rows of `coverage`, for the kinds in `wanted` or for all: asking for a kind reads its evidence."""
+    for level in ("netns", "node", "cluster"):
+        chosen = [pair for pair in kinds(level) if wanted is None or pair[0] in wanted]
+        for place, _, owner in owners(snapshot, level) if chosen else ():
+            where = (*place, "host")[:2] if place else ("", "")
+            for kind, attribute in chosen:
+                state, why, artifacts = evidence_state(owner, attribute)
+                src = sources.number(SourceRef(artifacts[0].path, 0)) if artifacts else None
+                yield -1, *where, kind, state, why, src
 
 
 def dataframe(snapshot: Snapshot, name: str) -> pd.DataFrame:
