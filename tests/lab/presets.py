@@ -72,3 +72,14 @@ def web_only_egress() -> Policy:
     """Policy default/web-only: clients may reach the web servers and nothing else, not even DNS."""
     rule = PolicyRule("Allow", "TCP", peer={"app": "web"}, peer_namespace="shop", ports=(8080,))
     return Policy("default", "web-only", {"role": "client"}, egress=(rule,))
+
+
+def crowded(pods_on_node1: int) -> ClusterSpec:
+    """A VXLAN cluster whose node1 carries this many pods (at most 120)."""
+    first, second = nodes(2)
+    first.block = IPv4Network("10.65.64.0/25")
+    crowd = tuple(
+        Pod("load", f"worker-{i:03}", "node1", {"app": "worker"}, (HTTP,) if i % 10 == 0 else ())
+        for i in range(pods_on_node1 - 2)
+    )
+    return ClusterSpec((first, second), (*pods(2), *crowd), (WEB,), (web_ingress("client"),), "vxlan")
