@@ -1751,14 +1751,16 @@ pod_by_proc() {
 }
 pod_meta() {
     IF_NAME='' IF_PEER='' HOST_IF=''
-    if [ -f "$OUT/ip_link.out" ]; then
+    pm_file=$OUT/ip_link.out
+    [ -f "$pm_file" ] || pm_file=$OUT/ip_addr.out
+    if [ -f "$pm_file" ]; then
         while IFS= read -r pm_line; do
             case $pm_line in [0-9]*:\ *@if[0-9]*:*)
                 peer_index "$pm_line"
                 break
                 ;;
             esac
-        done <"$OUT/ip_link.out"
+        done <"$pm_file"
         host_interface "$IF_PEER"
     fi
     [ "$P_NS" = - ] || printf 'namespace=%s\nname=%s\n' "$P_NS" "$P_NAME"
@@ -1810,7 +1812,7 @@ host_network_pods() {
 # resolve_question: addresses of the peer that the node itself does not know
 resolve_question() {
     if [ -n "$PEER" ] && is_address "$PEER"; then question_address "$PEER"; fi
-    [ "$KUBECTL_OK" = yes ] || return 0
+    [ "$KUBECTL_OK" = yes ] && [ "$DRY" = no ] || return 0
     for rq_pod in $PODS_ASKED $PEER; do
         is_pod "$rq_pod" || continue
         rq_known=no

@@ -21,7 +21,8 @@ mount --make-rprivate /
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/netns
+mkdir -p /run/netns /run/etc.new /run/etc.work
+mount -t overlay -o lowerdir=/etc,upperdir=/run/etc.new,workdir=/run/etc.work overlay /etc
 for d in /var/log /opt /usr/local/bin /usr/local/sbin; do [ ! -d $d ] || mount -t tmpfs -o mode=755 tmpfs $d; done
 mount -t tmpfs -o mode=755 tmpfs /var/lib
 mkdir -p /var/lib/cni/results /var/log/pods

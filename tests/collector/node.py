@@ -128,7 +128,7 @@ class Node:
     limit: float = 60
     dir_mount: str = ""
 
-    def run(self, *arguments: str, directory: bool = True) -> Run:
+    def run(self, *arguments: str, first: tuple[str, ...] = ()) -> Run:
         need(*TOOLS, root=True)
         with tempfile.TemporaryDirectory(prefix="lhcol-") as name:
             place = Path(name)
@@ -140,7 +140,7 @@ class Node:
             script.write_bytes(COLLECTOR.read_bytes())
             script.chmod(0o755)
             shell = SHELLS[self.shell]
-            options = ["--dir", str(out), *arguments] if directory else list(arguments)
+            options = [*first, "--dir", str(out), *arguments]
             command = [*self.prefix, *shell, *(["-s", "--"] if self.piped else [str(script)]), *options]
             job: dict[str, Any] = {
                 "setup": self.setup + (f"mount -t tmpfs -o mode=777,{self.dir_mount} tmpfs {out}\n" if self.dir_mount else ""),
