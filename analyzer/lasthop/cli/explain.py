@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lasthop.errors import UsageError
 
-_RULE_ID = re.compile(r"[A-Za-z]{2,6}-[A-Za-z]{2,6}-[0-9]{3}")
-_HEADING = re.compile(r"^#{2,4} +`?([A-Za-z0-9_.-]+)`?(?:[ :·-].*)?$")
-_ROW = re.compile(r"^\| *`([A-Za-z0-9_.-]+)` *\|")
+if TYPE_CHECKING:
+    from lasthop.sim.extensions.registry import MatchExtension, TargetExtension
+
+_SECTION = re.compile(r"^## ([A-Z_]+)\n(.*?)(?=^## |\Z)", re.M | re.S)
 
 
 def explain(
-    word: Annotated[str, typer.Argument(metavar="CODE|RULE|model", help="pod-route-missing, CAL-RT-003, NO_ROUTE, …")],
+    word: Annotated[str, typer.Argument(metavar="CODE|RULE|model", help="route-missing, CAL-RT-001, NO_ROUTE, model")],
 ) -> None:
     """Explain a cause code, a disposition, a rule, or (model) what the simulated kernel knows and what it does not."""
     from . import output
@@ -25,55 +27,56 @@ def explain(
 
 def text(word: str) -> str:
     """The page of `word`. Raises UsageError with near words when nothing is called like this."""
+    if word.lower() == "model":
+        return model()
+    endings = dispositions()
+    if word.upper() in endings:
+        return f"{word.upper()}\n\n{endings[word.upper()]}\n"
+
+    from lasthop.rules.causes import causes
+    from lasthop.rules.explain import explain as page
+    from lasthop.rules.load import load_pack
+
     from .names import near
 
-    if word == "model":
-        from lasthop.sim.support import support_table
-
-        return support_table().rstrip() + "\n"
-    if _RULE_ID.fullmatch(word):
-        from . import rules
-
-        return rules.page(word, rules._pack(None))
-    sections = _sections()
-    for name in (word, word.upper(), word.lower()):
-        if name in sections:
-            return sections[name].rstrip() + "\n"
-    raise UsageError(f"nothing is called {word}{near(word, (*sections, 'model'))}")
+    pack = load_pack()
+    known = {rule.id for rule in pack} | set(causes())
+    if word.upper() not in known and word.lower() not in known:
+        raise UsageError(f"nothing is called {word}{near(word, (*known, *endings, 'model'))}")
+    return page(word, pack)
 
 
-def _sections() -> dict[str, str]:
-    """Name -> text, of the sections and table rows of causes.md and dispositions.md."""
+def dispositions() -> dict[str, str]:
+    """Name -> text of each section of docs/dispositions.md; empty when the page is not there."""
     from lasthop.resources import docs_dir
 
-    found: dict[str, str] = {}
-    for page in ("causes.md", "dispositions.md"):
-        path = docs_dir() / page
-        if path.is_file():
-            found |= _named(path.read_text(encoding="utf-8").split("\n"))
-    return found
+    path = docs_dir() / "dispositions.md"
+    if not path.is_file():
+        return {}
+    return {match[1]: match[2].strip() for match in _SECTION.finditer(path.read_text(encoding="utf-8"))}
 
 
-def _named(lines: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    name, body = "", [""]
-    header: list[str] = []
-    for line in [*lines, "## -"]:
-        row = _ROW.match(line)
-        if row:
-            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-            titles = header or [""] * len(cells)
-            found[row[1]] = row[1] + "\n" + "\n".join(
-                f"{title}: {cell}" if title else cell for title, cell in zip(titles[1:], cells[1:], strict=False)
-            )
-        elif line.startswith("|") and not re.match(r"^\|[ :|-]+\|$", line):
-            header = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if line.startswith("#"):
-            if name:
-                found.setdefault(name, "\n".join(body))
-            heading = _HEADING.match(line)
-            name, body = (heading[1], [line.lstrip("# ")]) if heading else ("", [""])
-        else:
-            body.append(line)
-    found.pop("-", None)
-    return found
+def model() -> str:
+    """The matches and targets of iptables with their support state, as the simulator itself registers them."""
+    from lasthop.sim.extensions import match_extensions, target_extensions
+
+    lines = [
+        "What the simulated kernel knows. A rule with a match that is not listed, or with an option that is not, is",
+        "UNKNOWN: the walk follows both branches and says what would decide.",
+        "",
+        "Matches",
+        *_rows(match_extensions()),
+        "",
+        "Targets",
+        *_rows(target_extensions()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(extensions: Iterable[MatchExtension | TargetExtension]) -> Iterable[str]:
+    for extension in extensions:
+        name = getattr(extension, "module", "") or getattr(extension, "name", "") or "(built in)"
+        yield f"  {name:<14} {extension.support.value:<26} {extension.note}".rstrip()
+        options = getattr(extension, "options", ())
+        if options:
+            yield f"  {'':<14} {', '.join(option for option in options if option)}".rstrip()

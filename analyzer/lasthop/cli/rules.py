@@ -62,19 +62,21 @@ def test_rules(
     rules_dir: RulesDir = None,
 ) -> None:
     """Run the tests that every rule file carries; exit 1 when one fails."""
-    from lasthop.rules.selftest import failures
+    from lasthop.rules.check import test_rule
 
     from . import output
+    from .names import near
 
-    pack = [rule for rule in _pack(rules_dir) if not rule_ids or rule.id in {one.upper() for one in rule_ids}]
-    if not pack:
-        raise UsageError(f"no rule is called {', '.join(rule_ids or ())}.")
-    failed = 0
-    for rule in pack:
-        for sentence in failures(rule):
-            failed += 1
-            output.write(f"{rule.id}: {sentence}\n")
-    output.write(f"{len(pack)} rules, {failed} failed tests\n")
+    known = {rule.id: rule for rule in _pack(rules_dir)}
+    wanted = [one.upper() for one in rule_ids or known]
+    for one in wanted:
+        if one not in known:
+            raise UsageError(f"no rule {one}{near(one, known)}")
+    outcomes = [outcome for one in wanted for outcome in test_rule(known[one])]
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    for outcome in failed:
+        output.write(f"{outcome.rule}: {outcome.test}: {outcome.problem}\n")
+    output.write(f"{len(wanted)} rules, {len(outcomes)} tests, {len(failed)} failed\n")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -83,7 +85,8 @@ def lint(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE|DIR", help="Rule files, or folders of them.")],
 ) -> None:
     """Check rule files without a bundle: keys, words, query, tests; exit 2 when one is wrong."""
-    from lasthop.rules.lint import lint_file
+    from lasthop.rules.check import lint as problems
+    from lasthop.rules.load import load_rule
 
     from . import output
 
@@ -97,7 +100,7 @@ def lint(
     wrong = 0
     for file in files:
         try:
-            sentences = lint_file(file)
+            sentences = tuple(f"{file}: {problem}" for problem in problems(load_rule(file)))
         except RuleError as error:
             sentences = (str(error),)
         for sentence in sentences:
