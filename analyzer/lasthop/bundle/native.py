@@ -178,7 +178,8 @@ def _read_folder(
     names = names or {}
     seen: set[str] = set()
     found: dict[tuple[str, str], Artifact] = {}
-    for row in _index_rows(files.get("index.tsv")):
+    rows = {(row.get("path", "-").rpartition("/")[0], row["id"]): row for row in _index_rows(files.get("index.tsv"))}
+    for row in rows.values():  # a later line of the same id (a retry) has replaced the earlier one
         path = row.get("path", "-")
         relative = "" if path == "-" else path
         member = files.get(relative) if relative else None

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from lasthop.facts.evidence import SourceRef
 from lasthop.facts.network import Ip
+from lasthop.facts.snapshot import CoverageCell
 from lasthop.facts.trace import Choice, Finding, MissingEvidence, NotEvaluated, Sighting, Trace
 
 
@@ -82,19 +83,6 @@ class FlowResult:
 
 
 @dataclass(frozen=True, slots=True)
-class CoverageCell:
-    """`state` is complete, partial, absent or not-applicable; `hides` says which step cannot be judged without it."""
-
-    node: str
-    netns: str
-    kind: str
-    state: str
-    why: str = ""
-    command: str = ""
-    hides: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class NodeHealth:
     name: str
     start: float | None = None
@@ -134,3 +122,9 @@ class Diagnosis:
     @property
     def exit_code(self) -> int:
         return EXIT_CODES[self.verdict]
+
+
+__all__ = [
+    "EXIT_CODES", "Branch", "BundleHealth", "CoverageCell", "Diagnosis", "Endpoint", "FlowResult", "NodeHealth",
+    "Verdict",
+]  # fmt: skip

@@ -153,3 +153,16 @@ class Snapshot:
     warnings: tuple[str, ...] = ()
     """Sentences about the bundle itself: truncated archive, node given twice, unknown version."""
     questions: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageCell:
+    """`state` is complete, partial, absent or not-applicable; `hides` says which step cannot be judged without it."""
+
+    node: str
+    netns: str
+    kind: str
+    state: str
+    why: str = ""
+    command: str = ""
+    hides: str = ""

@@ -129,6 +129,10 @@ class LazyMapping(Mapping[K, V], Generic[K, V]):
             self._made[key] = self._make(key)
         return self._made[key]
 
+    def made(self, key: K) -> V | None:
+        """The value if it was asked for before."""
+        return self._made.get(key)
+
     def __iter__(self) -> Iterator[K]:
         return iter(self._keys)
 
