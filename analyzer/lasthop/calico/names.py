@@ -114,7 +114,7 @@ class ChainOwner:
 
 
 _COMMENT = re.compile(
-    r"(?:^|[ ;])(?P<kind>Profile|Policy|[A-Z][A-Za-z]*NetworkPolicy) (?P<name>\S+) (?P<way>ingress|egress)\b"
+    r"(?:^|[ ;])(?P<kind>Profile|Policy|(?:[A-Z][A-Za-z]*)?NetworkPolicy) (?P<name>\S+) (?P<way>ingress|egress)\b"
 )
 
 

@@ -66,16 +66,11 @@ def sightings(
         for capture in captures
         if (capture.node, capture.netns, capture.interface) in wanted
     }
-    newest = _newest(tracks.values())
-    if newest is None:
-        return ()
-    port, begin, end = newest
+    tries = _tries(tracks.values())
     found = []
     for point in points:
         track = tracks.get((point.node, point.netns, point.interface))
-        if track is None:
-            continue
-        sighting = _judge(point, track, port, begin, end)
+        sighting = _judge(point, track, tries) if track is not None else None
         if sighting is not None:
             found.append(sighting)
     return tuple(dict.fromkeys(found))
@@ -110,45 +105,72 @@ def _client_port(seen: Seen, direction: str) -> int | None:
     return seen.sport if direction == "request" else seen.dport
 
 
-def _newest(tracks: Iterable[_Track]) -> tuple[int | None, float, float] | None:
-    """(client port, first and last time) of the newest try that any capture saw begin in time to end."""
-    tries: dict[int | None, list[float]] = {}
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One connection attempt: the client's port and the times of its first and last request packet anywhere."""
+
+    port: int | None
+    begin: float
+    end: float
+
+
+def _tries(tracks: Iterable[_Track]) -> tuple[_Try, ...]:
+    """All tries that some capture saw, newest first; those that began just before the captures ended come last."""
+    times: dict[int | None, list[float]] = {}
     last = 0.0
     for track in tracks:
         last = max(last, track.last or 0.0)
         for seen in track.frames["request"]:
-            tries.setdefault(seen.sport, []).append(seen.time)
-    if not tries:
-        return None
-    in_time = {port: times for port, times in tries.items() if min(times) <= last - MARGIN} or tries
-    port = max(in_time, key=lambda key: min(in_time[key]))
-    return port, min(tries[port]), max(tries[port])
+            times.setdefault(seen.sport, []).append(seen.time)
+    tries = [_Try(port, min(seen), max(seen)) for port, seen in times.items()]
+    return tuple(sorted(tries, key=lambda one: (one.begin > last - MARGIN, -one.begin)))
 
 
-def _judge(point: Point, track: _Track, port: int | None, begin: float, end: float) -> Sighting | None:
+def _judge(point: Point, track: _Track, tries: tuple[_Try, ...]) -> Sighting | None:
+    """The newest try that the capture saw or provably could have seen decides."""
     own = track.frames[point.direction]
-    same = [seen for seen in own if _client_port(seen, point.direction) == port] or (
-        own if _rewritten(track, port) else []
-    )
-    capture = track.capture
-    if same:
-        received = not point.mac or any(seen.dst_mac in ("", point.mac, "ff:ff:ff:ff:ff:ff") for seen in same)
-        note = "" if received else f"frames are for {same[0].dst_mac}, the interface is {point.mac}"
-        tunnel = next((seen.tunnel for seen in same if seen.tunnel), "")
-        if tunnel == "vxlan" and not note:
-            note = "inside VXLAN, UDP 4789"
-        elif tunnel and not note:
-            note = "inside IPIP, protocol 4"
-        return Sighting(
-            point.node, point.netns, point.interface, point.direction, "first", True, capture.path,
-            tuple(seen.number for seen in same[:MAX_LISTED]), same[0].time, received, note, point.step,
-        )  # fmt: skip
-    if not _covers(track, begin, end):
-        return None
+    for one in tries:
+        same = [seen for seen in own if _client_port(seen, point.direction) == one.port] or (
+            own if _rewritten(track, one.port) else []
+        )
+        if same:
+            return _seen(point, track.capture, same)
+        if _covers(track, one):
+            return Sighting(
+                point.node,
+                point.netns,
+                point.interface,
+                point.direction,
+                "first",
+                False,
+                track.capture.path,
+                step=point.step,
+            )
+    return None
+
+
+def _seen(point: Point, capture: Capture, same: list[Seen]) -> Sighting:
+    received = not point.mac or any(seen.dst_mac in ("", point.mac, "ff:ff:ff:ff:ff:ff") for seen in same)
+    note = "" if received else f"frames are for {same[0].dst_mac}, the interface is {point.mac}"
+    tunnel = next((seen.tunnel for seen in same if seen.tunnel), "")
+    if tunnel == "vxlan" and not note:
+        note = "inside VXLAN, UDP 4789"
+    elif tunnel and not note:
+        note = "inside IPIP, protocol 4"
     return Sighting(
-        point.node, point.netns, point.interface, point.direction, "first", False, capture.path, step=point.step,
-        note=f"{capture.kernel_drops} frames dropped by the kernel" if capture.kernel_drops else "",
-    )  # fmt: skip
+        point.node,
+        point.netns,
+        point.interface,
+        point.direction,
+        "first",
+        True,
+        capture.path,
+        tuple(seen.number for seen in same[:MAX_LISTED]),
+        same[0].time,
+        received,
+        note,
+        point.step,
+    )
 
 
 def _rewritten(track: _Track, port: int | None) -> bool:
@@ -157,11 +179,14 @@ def _rewritten(track: _Track, port: int | None) -> bool:
     return bool(ports) and port not in ports and len({seen.src for seen in track.frames["request"]}) == 1
 
 
-def _covers(track: _Track, begin: float, end: float) -> bool:
-    """The capture ran during the try: by its metadata, else by frames of its own before and after the try began."""
+def _covers(track: _Track, one: _Try) -> bool:
+    """The capture ran during the try: by its metadata, else by frames of its own before its end and after its begin.
+
+    With frames dropped by the kernel nothing is proved absent.
+    """
     capture = track.capture
     if capture.kernel_drops:
         return False
     if capture.start is not None and capture.end is not None:
-        return capture.start <= begin and capture.end >= begin + MARGIN
-    return track.first is not None and track.last is not None and track.first <= end and track.last >= begin
+        return capture.start <= one.begin and capture.end >= one.begin + MARGIN
+    return track.first is not None and track.last is not None and track.first <= one.begin <= track.last

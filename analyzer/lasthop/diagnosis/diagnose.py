@@ -6,19 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lasthop.bundle.model import Bundle
-from lasthop.calico.endpoints import Endpoints
-from lasthop.calico.pools import Pools
 from lasthop.errors import UsageError
 from lasthop.facts.evidence import SourceRef
 from lasthop.facts.snapshot import Question, Snapshot
 from lasthop.facts.trace import Finding, MissingEvidence, NotEvaluated, Sighting
 from lasthop.sim.tracer import Tracer
-from lasthop.sim.world import World
 
 from . import discover
 from .ends import FlowEnds, resolve
 from .flow import FlowWalker, Walked
 from .health import health
+from .knowledge import Knowledge
 from .result import Diagnosis, FlowResult, Verdict
 from .verdicts import Judge
 
@@ -40,10 +38,10 @@ class Diagnoser:
     def __init__(self, snapshot: Snapshot, bundle: Bundle, level: str = "normal") -> None:
         self.snapshot = snapshot
         self.bundle = bundle
-        self.world = World(snapshot)
+        knowledge = Knowledge.of(snapshot)
+        self.world = knowledge.world
         self.walker = FlowWalker(self.world, Tracer(self.world, level))
-        self.pools = Pools(Endpoints(snapshot))
-        self.judge = Judge(self.world, self.pools)
+        self.judge = Judge(knowledge)
 
     def flow(self, question: Question) -> FlowResult:
         """Raises UsageError when the question cannot be asked of this snapshot."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 
 from lasthop.calico.names import owner_of_comment
+from lasthop.facts.evidence import SourceRef
 from lasthop.facts.netfilter import NetfilterRule
 from lasthop.facts.trace import Hop, RuleVisit, Step, Truth
 from lasthop.sim.world import World
 
-from .ends import FlowEnds
 from .fault import Fault, change, check
-from .flow import Leg
 from .intent import Intent, intent_of
+from .knowledge import Knowledge
 
 TERMINAL = frozenset({"DROP", "REJECT"})
 POLICY_CHAINS = ("cali-pi-", "cali-po-", "cali-pri-", "cali-pro-", "cali-gi-", "cali-go-")
@@ -34,7 +34,7 @@ def decider(step: Step) -> NetfilterRule | None:
     return None
 
 
-def explain(world: World, ends: FlowEnds, leg: Leg, hop: Hop, step: Step) -> Fault:
+def explain(knowledge: Knowledge, hop: Hop, step: Step) -> Fault:
     """The fault behind a drop or reject; the walk ended in `step` of `hop`."""
     rule = decider(step)
     if rule is None:
@@ -44,7 +44,7 @@ def explain(world: World, ends: FlowEnds, leg: Leg, hop: Hop, step: Step) -> Fau
     if rule.chain.startswith("KUBE-") or SERVICE.search(rule.comment):
         return _kube(hop, step, rule)
     if rule.chain.startswith(POLICY_CHAINS) or rule.chain.startswith(ENDPOINT_CHAINS + HOST_CHAINS):
-        return _policy(world, ends, leg, hop, step, rule)
+        return _policy(knowledge, hop, step, rule)
     if rule.chain.startswith("cali-"):
         return _calico_check(hop, step, rule)
     return _foreign(hop, step, rule)
@@ -134,13 +134,13 @@ def _modules(rule: NetfilterRule) -> set[str]:
     return {match.module for match in rule.matches}
 
 
-def _policy(world: World, ends: FlowEnds, leg: Leg, hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
+def _policy(knowledge: Knowledge, hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
     """A drop by a policy's own rule, or at the end of a tier because no policy allowed."""
     incoming = rule.chain.startswith(("cali-pi-", "cali-pri-", "cali-gi-", "cali-tw-", "cali-th-", "cali-thfw-"))
     direction = "ingress" if incoming else "egress"
     explicit = rule.chain.startswith(POLICY_CHAINS)
-    names = policies_met(world, hop, step, rule, direction)
-    intent = intent_of(world, step, direction)
+    names = policies_met(knowledge.world, hop, step, rule, direction)
+    intent = intent_of(knowledge, step, direction)
     policy = {"denied": "as-written", "allowed": "rendered-differs"}.get(intent.verdict)
     pod = intent.endpoint or rule.chain
     written = intent.by or (names[-1] if explicit and names else ", ".join(names))
@@ -161,7 +161,7 @@ def _policy(world: World, ends: FlowEnds, leg: Leg, hop: Hop, step: Step, rule: 
     )  # fmt: skip
 
 
-def _rendered(hop: Hop, step: Step, rule: NetfilterRule, intent: Intent, written: str, evidence: tuple) -> Fault:  # type: ignore[type-arg]
+def _rendered(hop: Hop, step: Step, rule: NetfilterRule, intent: Intent, written: str, evidence: tuple[SourceRef, ...]) -> Fault:
     stale = stale_set(step, incoming=intent.direction == "ingress")
     restart = change("kubectl delete pod -n kube-system -l k8s-app=calico-node --field-selector "
                      f"spec.nodeName={hop.node}", "cluster")  # fmt: skip

@@ -124,9 +124,9 @@ class FlowWalker:
         if end.delivered:
             wrong = self._wrong_host(ends, end)
             walked = replace(walked, wrong_host=wrong)
-            reply_result = self._reply(end, SMALL if ends.proto == "tcp" else 84, syn=True)
+            reply_result = self._reply(ends, end, SMALL if ends.proto == "tcp" else 84, syn=True)
         elif result.disposition is Disposition.LEFT_EVIDENCE and ends.dst.kind == "address":
-            reply_result = self._reply_from_outside(end)
+            reply_result = self._reply_from_outside(ends, end)
         else:
             return walked
         if reply_result is None:
@@ -158,7 +158,7 @@ class FlowWalker:
         walked = replace(walked, request_full=self._leg(ends, again, "request", FULL_SIZE))
         if not again.main.delivered:
             return walked
-        final = self._reply(again.main, up, syn=False)
+        final = self._reply(ends, again.main, up, syn=False)
         return replace(walked, reply_full=self._leg(ends, final, "reply", FULL_SIZE)) if final is not None else walked
 
     def _mtu_at(self, walk: Walk, toward: Packet) -> int | None:
@@ -171,7 +171,7 @@ class FlowWalker:
             return None
         return (decision.route.mtu if decision.route is not None else None) or state.mtu(decision.dev)
 
-    def _reply(self, end: End, length: int, syn: bool) -> Result | None:
+    def _reply(self, ends: FlowEnds, end: End, length: int, syn: bool) -> Result | None:
         """The answer, sent by the netns where the request was delivered, with the conntrack of every node."""
         packet = end.walk.packet
         if self.world.state(end.walk.node, end.walk.netns) is None:
@@ -183,10 +183,12 @@ class FlowWalker:
             tcp_flags=flags if packet.proto == "tcp" else frozenset(), icmp_type=echo, icmp_code=0 if echo is not None
             else None, icmp_id=packet.icmp_id, length=length,
         )  # fmt: skip
-        start = Walk(answer, end.walk.node, end.walk.netns, conntracks=end.walk.conntracks)
+        start = Walk(
+            answer, end.walk.node, end.walk.netns, conntracks=end.walk.conntracks, client=_client(ends)
+        )
         return _merge(outcomes(self.tracer.send(start)))
 
-    def _reply_from_outside(self, end: End) -> Result | None:
+    def _reply_from_outside(self, ends: FlowEnds, end: End) -> Result | None:
         """The answer of an address outside, received by the interface that the request left by."""
         hop = end.walk.hops[-1] if end.walk.hops else None
         if hop is None or not hop.node:
@@ -199,7 +201,8 @@ class FlowWalker:
             icmp_code=0 if echo is not None else None, icmp_id=packet.icmp_id, length=SMALL,
         )  # fmt: skip
         step = Step("wire", Outcome.PASS, f"{packet.dst} answers (assumed)", before=answer)
-        start = Walk(answer, "", WIRE, conntracks=end.walk.conntracks).step(step).assume(f"{packet.dst} answers")
+        start = Walk(answer, "", WIRE, conntracks=end.walk.conntracks, client=_client(ends))
+        start = start.step(step).assume(f"{packet.dst} answers")
         return _merge(outcomes(self.tracer.receive(start.enter(hop.node, HOST, hop.oif, answer))))
 
     def _wrong_host(self, ends: FlowEnds, end: End) -> bool:
@@ -263,6 +266,13 @@ def _same_choice(results: tuple[Result, ...], choices: tuple[Choice, ...]) -> Re
         if {choice.label for choice in result.choices} <= labels or not result.choices:
             return result
     return None
+
+
+def _client(ends: FlowEnds) -> tuple[str, str] | None:
+    """The netns whose socket asked: a pod's or a node's own."""
+    if ends.src.kind == "pod":
+        return ends.src.node, f"pod:{ends.src.name}"
+    return (ends.src.node, HOST) if ends.src.kind == "node" else None
 
 
 def _weaken(result: Result) -> Result:

@@ -18,17 +18,22 @@ from . import filter_stops
 from .ends import FlowEnds
 from .fault import Fault, change, check
 from .flow import Leg
+from .knowledge import Knowledge
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A stopped leg: the hop and step where the packet died, and whose flow it is."""
 
-    world: World
+    knowledge: Knowledge
     ends: FlowEnds
     leg: Leg
     hop: Hop
     step: Step
+
+    @property
+    def world(self) -> World:
+        return self.knowledge.world
 
     @property
     def node(self) -> str:
@@ -45,11 +50,11 @@ class Scene:
         return self.world.pod_addresses.get(before.dst) if before is not None else None
 
 
-def finding(world: World, ends: FlowEnds, leg: Leg) -> Finding:
+def finding(knowledge: Knowledge, ends: FlowEnds, leg: Leg) -> Finding:
     """What the stop of `leg` comes to; `leg` ends in a stop."""
     hop = leg.trace.hops[-1]
     step = hop.steps[-1]
-    scene = Scene(world, ends, leg, hop, step)
+    scene = Scene(knowledge, ends, leg, hop, step)
     fault = EXPLAIN.get(step.disposition or Disposition.INSUFFICIENT_EVIDENCE, _other)(scene)
     return Finding(
         code=fault.code,
@@ -310,7 +315,7 @@ def _ttl(scene: Scene) -> Fault:
 
 
 def _filtered(scene: Scene) -> Fault:
-    return filter_stops.explain(scene.world, scene.ends, scene.leg, scene.hop, scene.step)
+    return filter_stops.explain(scene.knowledge, scene.hop, scene.step)
 
 
 def _pod_name(hop: Hop) -> str:

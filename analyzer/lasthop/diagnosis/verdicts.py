@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from lasthop.calico.pools import Pools
 from lasthop.facts.evidence import SourceRef
 from lasthop.facts.trace import Disposition, Finding, MissingEvidence, Outcome, Sighting, Step
 from lasthop.sim.walk import WIRE
-from lasthop.sim.world import World
 
 from . import stops
 from .ends import FlowEnds
 from .fault import change, check
 from .flow import Leg, Walked
+from .knowledge import Knowledge
 from .missing import missing_of
 from .result import Branch, FlowResult, Verdict
 from .wire import WireProof, wire_proof
@@ -28,11 +27,12 @@ STOPS = frozenset(Disposition) - {
 
 
 class Judge:
-    """Judges flows of one snapshot. `pools` knows what the cluster's objects demand of routes."""
+    """Judges flows of one snapshot."""
 
-    def __init__(self, world: World, pools: Pools) -> None:
-        self.world = world
-        self.pools = pools
+    def __init__(self, knowledge: Knowledge) -> None:
+        self.knowledge = knowledge
+        self.world = knowledge.world
+        self.pools = knowledge.pools
 
     def judge(self, ends: FlowEnds, walks: tuple[Walked, ...], sightings: tuple[Sighting, ...]) -> FlowResult:
         proof = wire_proof(self.world, ends, walks, sightings)
@@ -81,7 +81,7 @@ class Judge:
         found: list[Finding] = []
         for leg in walked.legs():
             if leg.disposition in STOPS:
-                found.append(stops.finding(self.world, ends, leg))
+                found.append(stops.finding(self.knowledge, ends, leg))
             elif leg.disposition is Disposition.LEFT_EVIDENCE:
                 strayed = self._strayed(ends, leg)
                 if strayed is not None:

@@ -46,39 +46,41 @@ def wire_proof(
     return WireProof()
 
 
-def _uplinks(walks: tuple[Walked, ...]) -> dict[str, set[tuple[str, str]]]:
-    """(node, interface) on both sides of the wire, per direction: "out" where packets leave, "in" where they arrive."""
-    points: dict[str, set[tuple[str, str]]] = {"out": set(), "in": set()}
+@dataclass(frozen=True, slots=True)
+class _Uplinks:
+    """(node, interface) on both sides of the wire, for one direction."""
+
+    leave: frozenset[tuple[str, str]]
+    arrive: frozenset[tuple[str, str]]
+
+
+def _uplinks(walks: tuple[Walked, ...], direction: str) -> _Uplinks:
+    leave: set[tuple[str, str]] = set()
+    arrive: set[tuple[str, str]] = set()
     for walked in walks:
-        for leg in (walked.request, walked.reply):
-            if leg is None:
-                continue
-            hops = leg.trace.hops
-            for index, hop in enumerate(hops):
-                if hop.netns == WIRE and 0 < index < len(hops) - 1:
-                    points["out"].add((hops[index - 1].node, hops[index - 1].oif))
-                    points["in"].add((hops[index + 1].node, hops[index + 1].iif))
-    return points
+        leg = walked.request if direction == "request" else walked.reply
+        hops = leg.trace.hops if leg is not None else ()
+        for index, hop in enumerate(hops):
+            if hop.netns == WIRE and 0 < index < len(hops) - 1:
+                leave.add((hops[index - 1].node, hops[index - 1].oif))
+                arrive.add((hops[index + 1].node, hops[index + 1].iif))
+    return _Uplinks(frozenset(leave), frozenset(arrive))
 
 
 def _captures(walks: tuple[Walked, ...], sightings: tuple[Sighting, ...]) -> WireProof | None:
-    points = _uplinks(walks)
-    if not points["in"]:
-        return None
-    host = [sighting for sighting in sightings if sighting.netns == HOST]
+    crossed = []
     for direction in ("request", "reply"):
-        seen_out = [s for s in host if s.seen and s.direction == direction and (s.node, s.interface) in points["out"]]
-        missed = [s for s in host if not s.seen and s.direction == direction and (s.node, s.interface) in points["in"]]
-        arrived = [s for s in host if s.seen and s.direction == direction and (s.node, s.interface) in points["in"]]
-        if seen_out and missed and not arrived:
-            return WireProof(lost=_lost(direction, seen_out[0], missed[0]))
-    ends_seen = {
-        direction: {
-            (s.node, s.interface) for s in host if s.seen and s.received and s.direction == direction
-        } & (points["in"] | points["out"])
-        for direction in ("request", "reply")
-    }  # fmt: skip
-    if all(len({node for node, _ in ends_seen[direction]}) >= 2 for direction in ends_seen):
+        points = _uplinks(walks, direction)
+        if not points.arrive:
+            return None
+        own = [s for s in sightings if s.netns == HOST and s.direction == direction]
+        left = [s for s in own if s.seen and (s.node, s.interface) in points.leave]
+        arrived = [s for s in own if s.seen and s.received and (s.node, s.interface) in points.arrive]
+        missed = [s for s in own if not s.seen and (s.node, s.interface) in points.arrive]
+        if left and missed and not any(s.seen and (s.node, s.interface) in points.arrive for s in own):
+            return WireProof(lost=_lost(direction, left[0], missed[0]))
+        crossed.append(bool(left and arrived))
+    if all(crossed):
         return WireProof(True, "captures on both uplinks show request and answer")
     return None
 

@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from lasthop.facts.evidence import Absent, Complete, Evidence, Partial, SourceRef
-from lasthop.facts.network import Ip, NexthopObject, NextHop, PolicyRoutingRule, Route
+from lasthop.facts.network import Ip, NextHop, NexthopObject, PolicyRoutingRule, Route
 from lasthop.facts.snapshot import NetNS
 from lasthop.facts.trace import Mark
 

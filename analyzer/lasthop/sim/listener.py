@@ -16,8 +16,11 @@ from .kernel_state import KernelState
 NO_PORTS = frozenset({"icmp", "icmpv6", "igmp", "esp", "ah", "gre", "ipencap"})
 
 
-def deliver(state: KernelState, packet: Packet) -> Step:
-    """The step "listener": PASS when a socket (or the kernel, for ICMP) takes the packet."""
+def deliver(state: KernelState, packet: Packet, asked: bool = False) -> Step:
+    """The step "listener": PASS when a socket (or the kernel, for ICMP) takes the packet; `asked` says that it is an
+    answer which a connected socket here waits for."""
+    if asked:
+        return Step("listener", Outcome.PASS, "the socket that asked takes the answer", before=packet)
     if packet.proto in ("icmp", "icmpv6"):
         ignore = state.sysctl("net.ipv4.icmp_echo_ignore_all")
         if packet.family == 4 and packet.icmp_type == 8 and ignore == "1":

@@ -184,7 +184,7 @@ class Tracer:
             elif after.inner:
                 yield from self._decapsulate(after, state)
             else:
-                step = deliver(state, after.packet)
+                step = deliver(state, after.packet, asked=after.client == (after.node, after.netns))
                 if step.outcome is Outcome.STOP:
                     yield stop(after, step)
                     continue

@@ -25,6 +25,8 @@ class Walk:
     node: str
     netns: str
     iif: str = ""
+    entered_by: str = ""
+    """The interface by which the packet came into this netns; `iif` is the tunnel device after decapsulation."""
     hops: tuple[Hop, ...] = ()
     steps: tuple[Step, ...] = ()
     inner: tuple[Packet, ...] = ()
@@ -34,6 +36,8 @@ class Walk:
     unknown: tuple[str, ...] = ()
     nat_unknown: bool = False
     seen: frozenset[tuple[object, ...]] = frozenset()
+    client: tuple[str, str] | None = None
+    """(node, netns) whose socket waits for this packet: it asked, so an answer needs no listener there."""
 
     def step(self, *steps: Step) -> Walk:
         return replace(self, steps=(*self.steps, *steps)) if steps else self
@@ -42,12 +46,12 @@ class Walk:
         """Ends the hop: its steps become a Hop."""
         if not self.steps:
             return self
-        hop = Hop(self.node if self.netns != WIRE else "", self.netns, self.steps, None, self.iif, oif)
+        hop = Hop(self.node if self.netns != WIRE else "", self.netns, self.steps, None, self.entered_by, oif)
         return replace(self, hops=(*self.hops, hop), steps=())
 
     def enter(self, node: str, netns: str, iif: str, packet: Packet, oif: str = "") -> Walk:
         """Moves to another netns; marks and conntrack do not cross a veth or a wire (skb_scrub_packet)."""
-        return replace(self.close(oif), node=node, netns=netns, iif=iif, packet=packet)
+        return replace(self.close(oif), node=node, netns=netns, iif=iif, entered_by=iif, packet=packet)
 
     def assume(self, sentence: str) -> Walk:
         return self if sentence in self.assumptions else replace(self, assumptions=(*self.assumptions, sentence))
@@ -89,6 +93,8 @@ class End:
         return sum(len(hop.steps) for hop in self.walk.hops)
 
 
+BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
+ADDRESS_FREE = frozenset({"protocol", "in-interface", "out-interface", "comment"})
 ADDRESS_DEPENDENT = frozenset(
     {Disposition.DROPPED_BY_RULE, Disposition.REJECTED_BY_RULE, Disposition.RPF_FAILED, Disposition.MARTIAN}
 )
@@ -131,7 +137,7 @@ def _judge(choices: tuple[Choice, ...], ends: tuple[End, ...]) -> Result:
     own = [end for end in ends if end.walk.choices == choices] or list(ends)
     delivered = [end for end in own if end.delivered]
     stops = [end for end in own if not end.delivered and not end.open_]
-    proved = [e for e in stops if not (e.walk.nat_unknown and e.disposition in ADDRESS_DEPENDENT)]
+    proved = [end for end in stops if not (end.walk.nat_unknown and _depends_on_addresses(end))]
     farthest = max(own, key=lambda end: end.depth)
     if len({end.disposition for end in ends}) == 1 and not stops:
         return Result(choices, farthest.disposition, farthest, ends)
@@ -144,6 +150,18 @@ def _judge(choices: tuple[Choice, ...], ends: tuple[End, ...]) -> Result:
         main = max(proved, key=lambda end: end.depth)
         return Result(choices, main.disposition, main, ends)
     return Result(choices, Disposition.INSUFFICIENT_EVIDENCE, farthest, ends)
+
+
+def _depends_on_addresses(end: End) -> bool:
+    """Whether the stop could be different for another source or destination. The first rule of a built-in chain that
+    asks for protocol and interfaces only stops the packet whatever its addresses are."""
+    if end.disposition not in ADDRESS_DEPENDENT:
+        return False
+    step = end.walk.hops[-1].steps[-1] if end.walk.hops else None
+    rule = step.visits[-1].rule if step is not None and step.visits else None
+    if rule is None or rule.index != 1 or rule.chain not in BUILT_IN or rule.unparsed:
+        return True
+    return any(match.option not in ADDRESS_FREE for match in rule.matches)
 
 
 def stop(walk: Walk, step: Step) -> End:
