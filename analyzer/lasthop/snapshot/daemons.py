@@ -87,7 +87,8 @@ def statuses(place: Place) -> Evidence[NodeStatus]:
     if said:
         artifacts = tuple(dict.fromkeys(a for part in parts for a in part.artifacts))
         return Complete(said, artifacts)
-    return best(parts) or NOT_COLLECTED
+    chosen = best(parts)  # may hold protocols that were read for their messages: not statuses
+    return chosen if isinstance(chosen, Absent) else NOT_COLLECTED
 
 
 def _node_status(place: Place) -> Evidence[Any] | None:
