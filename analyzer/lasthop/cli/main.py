@@ -15,11 +15,10 @@ import typer
 import lasthop
 from lasthop.errors import LasthopError
 
-from . import analyze, collector, explain, ls, path, rules, show
+from . import analyze, collector, explain, ls, output, path, rules, show
 
 EXIT_DEFECT = 4
 EXIT_INTERRUPTED = 130
-EXIT_PIPE = 141
 _HELP = """Where did the packet die? Reads evidence bundles of Kubernetes nodes with Calico, offline.
 
 Collect on each node: lasthop collector > collector.sh; sh collector.sh --pod NS/NAME --peer NS/NAME --capture 20
@@ -86,9 +85,7 @@ def guarded(arguments: list[str], *, debug: bool = False) -> int:
         _say("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # the reader (head, less) has left: later flushes must not complain about it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
+        return output.leave()
     except RecursionError as error:
         return _defect(error, debug)
     except Exception as error:  # the last guard: a defect becomes a sentence that says how to report it

@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+import typer
+
 from lasthop.errors import UsageError
+
+EXIT_PIPE = 141
 
 
 def colored(no_color: bool, stream: TextIO | None = None) -> bool:
@@ -33,14 +37,26 @@ def write(text: str) -> None:
         text.encode(encoding)
     except UnicodeEncodeError:
         text = plain_ascii(text).encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(text)
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise typer.Exit(leave()) from None
+
+
+def leave() -> int:
+    """The reader (head, less) has gone: later flushes must not complain. The exit code that a SIGPIPE would give."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_PIPE
 
 
 def write_json(text: str) -> None:
     """Writes UTF-8 to stdout, whatever the locale says: JSON is UTF-8."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise typer.Exit(leave()) from None
 
 
 def save(path: Path, text: str) -> None:
