@@ -161,9 +161,8 @@ class _Reader:
         assert self.table is not None and self.base is not None
         if self.block not in ("chain", "flowtable"):
             return
-        hook = _HOOK.search(bare) if bare.startswith(("type ", "hook ")) else None
+        hook = _HOOK.match(stripped) if bare.startswith(("type ", "hook ")) else None
         if hook is not None:
-            hook = _HOOK.search(stripped) or hook
             kind, name, devices, device, priority = hook.groups()
             self.base.type = "flowtable" if self.block == "flowtable" else kind or ""
             self.base.hook = name

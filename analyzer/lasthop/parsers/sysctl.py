@@ -9,7 +9,7 @@ from lasthop.facts.network import Sysctl
 
 from .result import ResultBuilder, cite, numbered
 
-_LINE = re.compile(r"([A-Za-z0-9_][^\s=:]*(?:[:@][^\s=:]+)*)\s*[=:](?:\s(.*)|)$")
+_LINE = re.compile(r"([A-Za-z0-9_][^\s=:]*(?::[^\s=:]+)*)\s*(?:=\s*(.*)|:(?:\s+(.*))?)$")
 _PATH = re.compile(r"(/proc/sys/[^\s=:]+(?:[:@][^\s=:]+)*)\s*[=:]\s*(.*)$")
 _ERROR = re.compile(
     r"sysctl: (?:permission denied on key|reading key|error: |cannot stat|unable to open|setting key)"
@@ -51,5 +51,5 @@ def parse_sysctls(text: str, path: str) -> ParseResult[Sysctl]:
             key = match.group(1)
             if "." not in key and "/" in key:
                 key = key_of(key)
-        builder.values.append(Sysctl(key, (match.group(2) or "").strip(), cite(path, count, line)))
+        builder.values.append(Sysctl(key, next(filter(None, match.groups()[1:]), "").strip(), cite(path, count, line)))
     return builder.result()
