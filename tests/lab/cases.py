@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .case import Break, Case
 from .case_parts import CLIENT, CLIENT_SET, SERVER, bgp, one, vxlan
+from .cases_frequent import frequent_breaks
 from .cases_reply import reply_breaks
 from .cases_request import request_breaks
 from .faults import Command, Fault
@@ -13,7 +14,7 @@ from .traffic import LARGE
 
 def cases() -> tuple[Case, ...]:
     """All samples, healthy ones first."""
-    return (*healthy(), *request_breaks(), *reply_breaks(), *policy_and_service(), *several())
+    return (*healthy(), *request_breaks(), *reply_breaks(), *policy_and_service(), *frequent_breaks(), *several())
 
 
 def healthy() -> tuple[Case, ...]:
