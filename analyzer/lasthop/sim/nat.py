@@ -151,7 +151,22 @@ def _free_port(
     return new, "; every source port is in use"
 
 
-def without_rule(packet: Packet, manip: str) -> Packet:
-    """A new connection that no nat rule rewrites at this hook is marked as set up (nf_nat_alloc_null_binding)."""
+def without_rule(packet: Packet, manip: str, table: ConntrackTable) -> NatOutcome:
+    """A new connection that no nat rule rewrites keeps its tuple (nf_nat_alloc_null_binding), unless its answers would
+    look like another connection's: then its source port changes."""
     done = "DST_NAT_DONE" if manip == "dst" else "SRC_NAT_DONE"
-    return packet if done in packet.ctstatus else replace(packet, ctstatus=packet.ctstatus | {done})
+    if done in packet.ctstatus:
+        return NatOutcome(packet)
+    marked = replace(packet, ctstatus=packet.ctstatus | {done})
+    proto = protocol_number(packet.proto) or 0
+    if manip == "dst" or packet.ct_reply is None or proto not in WITH_PORTS:
+        return NatOutcome(marked)
+    if not table.taken(proto, packet.ct_reply, packet.ct_zone):
+        return NatOutcome(marked)
+    current = invert(proto, packet.ct_reply)
+    assert current is not None
+    new, detail = _free_port(packet, proto, current, NatRequest("src", ""), table)
+    reply = invert(proto, new)
+    assert reply is not None
+    changed = replace(marked, ct_reply=reply, ctstatus=marked.ctstatus | {"SNAT"})
+    return NatOutcome(apply_mapping(changed, "src"), detail=detail.removeprefix("; "))

@@ -304,9 +304,14 @@ class Firewall:
         if packet.ctstate == "NEW" and done not in packet.ctstatus:
             results = self._in_order(call, branch, "nat", manip)
             for result in results:
-                if not result.verdict:
-                    result.packet = without_rule(result.packet, manip)
-                    result.nat_done = False
+                if result.verdict:
+                    continue
+                kept = without_rule(result.packet, manip, branch.conntrack)
+                if kept.detail:
+                    result.steps += (
+                        Step(f"nat {call.hook}", Outcome.PASS, kept.detail, before=result.packet, after=kept.packet),
+                    )
+                result.packet, result.nat_done = kept.packet, False
             return results
         changed = apply_mapping(packet, manip)
         if changed is packet or (changed.src, changed.dst, changed.sport, changed.dport) == (
