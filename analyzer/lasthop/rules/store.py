@@ -102,37 +102,29 @@ class Store:
         """Rows of the table `coverage` for these kinds."""
         raise NotImplementedError
 
-    def rows_of(self, name: str) -> dict[str, list[Row]]:
-        """Rows of a table and of its child tables, each row led by its place's number."""
+    def rows_of(self, name: str) -> Iterable[Row]:
+        """Rows of one table, each led by its place's number."""
         raise NotImplementedError
 
     def _ensure(self, name: str) -> None:
-        if name in self._ready:
-            return
-        layout = all_layouts()[name]
-        loaded = self.rows_of(layout.kind or name)
-        family = {name, *loaded} if layout.kind else {name}
-        self._db.execute("BEGIN")
-        for member in family:
-            if member not in self._ready:
-                self._create(all_layouts()[member], loaded.get(member, []))
-                self._ready.add(member)
-        self._db.execute("COMMIT")
+        if name not in self._ready:
+            self._db.execute("BEGIN")
+            self._create(all_layouts()[name], self.rows_of(name))
+            self._db.execute("COMMIT")
+            self._ready.add(name)
 
-    def _create(self, layout: Layout, rows: list[Row]) -> None:
+    def _create(self, layout: Layout, rows: Iterable[Row]) -> None:
         strict = " STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""
         columns = ", ".join(f'"{column.name}" {column.type}' for column in layout.columns)
         shown = ", ".join(f'"{column.name}"' for column in layout.columns)
         raw = f"{_RAW}{layout.name}"
-        self._db.execute(f"CREATE TABLE {raw} (raw__place INTEGER, {columns}){strict}")
-        if rows:
-            marks = ", ".join("?" * (len(layout.columns) + 1))
-            self._db.executemany(f"INSERT INTO {raw} VALUES ({marks})", rows)
+        self._db.execute(f"CREATE TABLE {raw} ({_RAW}place INTEGER, {columns}){strict}")
+        marks = ", ".join("?" * (len(layout.columns) + 1))
+        self._db.executemany(f"INSERT INTO {raw} VALUES ({marks})", rows)
         where = ""
         if layout.level != "cluster":
-            where = " WHERE raw__place IN (SELECT place FROM raw__scope)"
-            if len(rows) > 200:
-                self._db.execute(f"CREATE INDEX {raw}_place ON {raw} (raw__place)")
+            where = f" WHERE {_RAW}place IN (SELECT place FROM {_RAW}scope)"
+            self._db.execute(f"CREATE INDEX {raw}_place ON {raw} ({_RAW}place)")
         self._db.execute(f"CREATE VIEW {layout.name} AS SELECT {shown} FROM {raw}{where}")
 
 
@@ -153,11 +145,11 @@ class SnapshotStore(Store):
     def coverage(self, wanted: set[str]) -> Iterable[Row]:
         return coverage_rows(self._snapshot, self.sources, wanted)
 
-    def rows_of(self, name: str) -> dict[str, list[Row]]:
+    def rows_of(self, name: str) -> Iterable[Row]:
         if name == "coverage":
-            return {name: []}
+            return ()
         if name in WALK_TABLES:
-            return {name: walk_rows(self._flows, name, self.sources)}
+            return walk_rows(self._flows, name, self.sources)
         return table_rows(self._snapshot, name, self.sources)
 
 
@@ -193,15 +185,16 @@ class LiteralStore(Store):
                 where = self.places[number] if number >= 0 else ("", "")
                 yield -1, *where, kind, self.state(kind, number), "", self.sources.number(SourceRef(kind, 0))
 
-    def rows_of(self, name: str) -> dict[str, list[Row]]:
-        family = [name, *(layout.name for layout in all_layouts().values() if layout.parent == name)]
-        made = {member: self._literal(member) for member in family}
-        if name == "netns" and not made[name]:
-            made[name] = [(n, *place, *_split(place[1]), None) for n, place in enumerate(self.places)]
-        if name == "nodes" and not made[name]:
+    def rows_of(self, name: str) -> Iterable[Row]:
+        given = self._literal(name)
+        if given or name == "coverage":
+            return given
+        if name == "netns":
+            return [(n, *place, *_split(place[1]), None) for n, place in enumerate(self.places)]
+        if name == "nodes":
             hosts = ((n, node) for n, (node, netns) in enumerate(self.places) if netns == "host")
-            made[name] = [(n, node, None, None, None, None) for n, node in hosts]
-        return made
+            return [(n, node, None, None, None, None) for n, node in hosts]
+        return given
 
     def _literal(self, name: str) -> list[Row]:
         layout = all_layouts()[name]

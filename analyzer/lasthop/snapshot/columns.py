@@ -71,10 +71,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How one dataclass is laid out: its columns, the functions that fill them, and its child tables' fields."""
+    """How one dataclass is laid out: its columns, its fields with what fills them, and the fields of child tables."""
 
     columns: tuple[Column, ...]
-    encoders: tuple[Encode, ...]
+    encoders: tuple[tuple[str, Encode], ...]
     children: tuple[tuple[str, Any], ...]
 
 
@@ -199,12 +199,12 @@ def _put_group(encoders: Sequence[Encode], width: int) -> Encode:
     return put
 
 
-def _put_nested(names: Sequence[str], encoders: Sequence[Encode], width: int) -> Encode:
+def _put_nested(encoders: Sequence[tuple[str, Encode]], width: int) -> Encode:
     def put(value: Any, row: list[Cell], sources: Sources) -> None:
         if value is None:
             row += [None] * width
             return
-        for name, encode in zip(names, encoders, strict=True):
+        for name, encode in encoders:
             encode(getattr(value, name), row, sources)
 
     return put
@@ -229,7 +229,7 @@ def shape(cls: type, nested: bool = False) -> Shape:
     """The layout of a fact dataclass. In child rows (`nested`) inner tuples become text joined by commas."""
     hints = get_type_hints(cls)
     columns: list[Column] = []
-    encoders: list[Encode] = []
+    encoders: list[tuple[str, Encode]] = []
     children: list[tuple[str, Any]] = []
     for field in fields(cls):
         name = _RENAMED.get(f"{cls.__name__}.{field.name}") or _RENAMED.get(field.name, field.name)
@@ -238,14 +238,12 @@ def shape(cls: type, nested: bool = False) -> Shape:
         if made is None and is_dataclass(hint):
             inner = shape(hint, True)  # type: ignore[arg-type]
             columns_inner = tuple(Column(f"{name}_{c.name}", c.type, c.of) for c in inner.columns)
-            names = [f.name for f in fields(hint)]
-            made = columns_inner, _put_nested(names, inner.encoders, len(columns_inner))
+            made = columns_inner, _put_nested(inner.encoders, len(columns_inner))
         if made is None and get_origin(hint) is tuple:
             args = get_args(hint)
             if len(args) == 2 and args[1] is Ellipsis:
                 if not nested:
                     children.append((field.name, args[0]))
-                    encoders.append(_skip)
                     continue
                 made = (Column(name, "TEXT"),), _put_joined
             else:
@@ -253,18 +251,13 @@ def shape(cls: type, nested: bool = False) -> Shape:
         if made is None:  # mappings: labels become a child table, free objects stay JSON text
             if get_args(hint) and get_args(hint)[1] is str and not nested:
                 children.append((field.name, Mapping))
-                encoders.append(_skip)
                 continue
             made = (Column(name, "TEXT"),), put_json
         columns += made[0]
-        encoders.append(made[1])
+        encoders.append((field.name, made[1]))
     for name, type_, _ in _DERIVED.get(cls, ()):
         columns += _with_keys(name, type_)
     return Shape(tuple(columns), tuple(encoders), tuple(children))
-
-
-def _skip(value: Any, row: list[Cell], sources: Sources) -> None:
-    """The field lives in a child table."""
 
 
 def _with_keys(name: str, type_: str) -> tuple[Column, ...]:
@@ -275,8 +268,8 @@ def _with_keys(name: str, type_: str) -> tuple[Column, ...]:
 
 def fill(value: Any, cls: type, row: list[Cell], sources: Sources, nested: bool) -> None:
     """Appends the cells of `value` to `row`, in the order of `shape(cls, nested).columns`."""
-    for field, encode in zip(fields(cls), shape(cls, nested).encoders, strict=True):
-        encode(getattr(value, field.name), row, sources)
+    for name, encode in shape(cls, nested).encoders:
+        encode(getattr(value, name), row, sources)
     for _, type_, derive in _DERIVED.get(cls, ()):
         made = derive(value)
         row.append(made)

@@ -66,6 +66,13 @@ def _rules(only_base: bool) -> Callable[[NetNS], Iterator[netfilter.NetfilterRul
     return fetch
 
 
+def _static_ipsets(netns: NetNS) -> Iterator[netfilter.IpSet]:
+    """Sets that are not Calico's selector sets: few and small, where those may hold every pod of a large cluster."""
+    for ipset in netns.ipsets.values:
+        if not ipset.name.startswith(("cali40s:", "cali60s:", "cali40s-", "cali60s-", "cali40n:", "cali60n:")):
+            yield ipset
+
+
 def _captures(node: Node) -> Iterator[Capture]:
     yield from node.captures
 
@@ -90,6 +97,7 @@ TABLES: Mapping[str, Table] = {
         _table("netfilter_rules", "rule", netfilter.NetfilterRule, "netns", "rulesets", fetch=_rules(False)),
         _table("nft_chains", "nft_chain", netfilter.NftBaseChain, "netns", "nft_chains"),
         _table("ipsets", "ipset", netfilter.IpSet, "netns", "ipsets"),
+        _table("static_ipsets", "static_ipset", netfilter.IpSet, "netns", "ipsets", fetch=_static_ipsets),
         _table("conntrack_entries", "conntrack_entry", netfilter.ConntrackEntry, "netns", "conntrack"),
         _table("sysctls", "sysctl", network.Sysctl, "netns", "sysctls"),
         _table("sockets", "socket", network.Socket, "netns", "sockets"),
@@ -215,30 +223,30 @@ def owners(snapshot: Snapshot, level: str) -> Iterator[tuple[tuple[str, ...], in
             number += 1
 
 
-def table_rows(snapshot: Snapshot, name: str, sources: Sources) -> dict[str, list[Row]]:
-    """Rows of table `name` and of its child tables. Each row starts with the number of its place in `places`
-    (-1 for cluster objects), then follow the columns of `layouts()[table].columns`."""
+def table_rows(snapshot: Snapshot, name: str, sources: Sources) -> Iterator[Row]:
+    """Rows of one table, made from the snapshot as they are asked for. Each starts with the number of its place in
+    `places` (-1 for cluster objects), then follow the columns of `layouts()[name].columns`."""
     if name in _BOOKKEEPING:
-        return {name: list(_bookkeeping(snapshot, name, sources))}
-    table = TABLES[name]
-    made: dict[str, list[Row]] = {name: []}
-    children = [(_child_name(table, field), field, item) for field, item in shape(table.cls).children]
-    for child, _, _ in children:
-        made[child] = []
+        yield from _bookkeeping(snapshot, name, sources)
+        return
+    layout = layouts()[name]
+    table = TABLES[layout.kind]
+    field, item = next(
+        ((field, item) for field, item in shape(table.cls).children if _child_name(table, field) == name), ("", None)
+    )
     keep_place = len(_place(table))
     identity = 0
     for place, number, owner in owners(snapshot, table.level):
-        shown = place[len(place) - keep_place :] if keep_place < len(place) else place
+        shown = place[:keep_place]
         for value in table.fetch(owner):
             identity += 1
-            row: list[Cell] = [number, identity, *shown]
-            fill(value, table.cls, row, sources, False)
-            made[name].append(tuple(row))
-            for child, field, item in children:
-                made[child] += _child_rows(
-                    getattr(value, field), table, field, item, (number, identity, *shown), sources
-                )
-    return made
+            head = (number, identity, *shown)
+            if field:
+                yield from _child_rows(getattr(value, field), table, field, item, head, sources)
+            else:
+                row: list[Cell] = list(head)
+                fill(value, table.cls, row, sources, False)
+                yield tuple(row)
 
 
 def _child_rows(
@@ -342,8 +350,9 @@ def dataframe(snapshot: Snapshot, name: str) -> pd.DataFrame:
 
     sources = Sources()
     layout = layouts()[name]
-    rows = table_rows(snapshot, layout.kind or name, sources)[name]
-    frame = pd.DataFrame([row[1:] for row in rows], columns=[column.name for column in layout.columns])
+    frame = pd.DataFrame(
+        [row[1:] for row in table_rows(snapshot, name, sources)], columns=[column.name for column in layout.columns]
+    )
     if "src" in frame:
         refs = [sources.get(int(number)) if pd.notna(number) else None for number in frame["src"]]
         frame["file"] = [ref.path if ref else None for ref in refs]
