@@ -10,7 +10,7 @@ CASE = samples/$(SAMPLE)
 DEBIAN := iproute2 iptables nftables ipset conntrack tcpdump bird2 busybox-static mksh dash bash shellcheck chromium \
 	tshark ethtool zstd xz-utils procps psmisc util-linux kmod
 APT := DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300
-PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
 .PHONY: demo test check system dev oracle samples reference lab bench golden wheel clean
 .DEFAULT_GOAL := demo
