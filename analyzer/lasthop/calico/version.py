@@ -50,7 +50,7 @@ def version_range(rules: Ruleset) -> tuple[str, str] | None:
         return ("", "")
     if marks.mask >= 0x1000000:
         return ("2.0", "3.0")
-    if marks.drop is not None or marks.mask & 0x100000:
+    if marks.drop is not None or not marks.mask & 0x40000:
         return ("3.30", "")
     return ("3.1", "3.29")
 

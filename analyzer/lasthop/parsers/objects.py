@@ -26,7 +26,7 @@ _SCAN: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # t
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_START = re.compile(r"^(?:[{\[]|- |-$|---|[A-Za-z_\"'][\w.\"'-]*:(?:\s|$))")
+_START = re.compile(r"^(?:[{\[]|- |-$|---|(?!Warning:|Error:|error:)[A-Za-z_\"'][\w.\"'-]*:(?:\s|$))")
 _METADATA_ANNOTATION = "projectcalico.org/metadata"
 
 
@@ -347,6 +347,7 @@ class _Reader:
     def _yaml(self, offset: int) -> None:
         for start, end in _documents(self.text, offset):
             chunks, whole = _yaml_items(self.text, start, end)
+            head = _ITEM_KIND.search(self.text, start, end)
             last_of_text = not self.text[end:].strip()
             for number, (first, last) in enumerate(chunks):
                 final = last_of_text and number == len(chunks) - 1
@@ -356,11 +357,11 @@ class _Reader:
                     self.truncated = True
                     continue
                 if body.strip():
-                    self._yaml_value(body, first, last)
+                    self._yaml_value(body, first, head.group(1) if head else "")
             if last_of_text and not whole:
                 self.truncated = True
 
-    def _yaml_value(self, body: str, first: int, last: int) -> None:
+    def _yaml_value(self, body: str, first: int, kind: str) -> None:
         try:
             value = load_yaml(body)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -369,6 +370,9 @@ class _Reader:
             return
         if value is None:
             return
+        items = value if isinstance(value, list) else ()
+        if kind and len(items) == 1 and isinstance(items[0], dict) and not items[0].get("kind"):
+            value = {**items[0], "kind": kind}
         self.keep(value, first, first + len(body.rstrip()))
 
 
@@ -389,6 +393,7 @@ def _documents(text: str, offset: int) -> Iterator[tuple[int, int]]:
 _ITEMS = re.compile(r"^items:[ \t]*(?:#.*)?\r?\n", re.M)
 _TOP_KEY = re.compile(r"^[A-Za-z_\"']", re.M)
 _DASH = re.compile(r"^([ ]*)-(?=[ \r\n])", re.M)
+_ITEM_KIND = re.compile(r"^kind:[ \t]*[\"']?(\w+)List\b", re.M)
 _LIST_KIND = re.compile(r"^kind:[ \t]*[\"']?\w*List\b", re.M)
 
 
