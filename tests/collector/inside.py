@@ -40,7 +40,10 @@ def farm(hide: list[str], stubs: dict[str, str]) -> None:
         subprocess.run(["mount", "--bind", folder, real], check=True)
         for name in os.listdir(real):
             if name not in hide and name not in stubs:
-                os.symlink(f"{real}/{name}", f"{copy}/{name}")
+                target = f"{real}/{name}"
+                if os.path.islink(target) and os.readlink(target).startswith("../"):
+                    target = os.path.normpath(f"{folder}/{os.readlink(target)}")
+                os.symlink(target, f"{copy}/{name}")
         if folder == "/usr/bin":
             for name, text in stubs.items():
                 Path(copy, name).write_text(text)

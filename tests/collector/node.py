@@ -118,6 +118,7 @@ class Node:
     shell: str = "dash"
     setup: str = "ip link set lo up\n"
     hide: list[str] = field(default_factory=list)
+    keep: list[str] = field(default_factory=list)
     stubs: dict[str, str] = field(default_factory=dict)
     background: list[str] = field(default_factory=list)
     before: str = ""
@@ -144,7 +145,7 @@ class Node:
             command = [*self.prefix, *shell, *(["-s", "--"] if self.piped else [str(script)]), *options]
             job: dict[str, Any] = {
                 "setup": self.setup + (f"mount -t tmpfs -o mode=777,{self.dir_mount} tmpfs {out}\n" if self.dir_mount else ""),
-                "hide": ["kubectl", "calicoctl", *self.hide],
+                "hide": [*({"kubectl", "calicoctl"} - set(self.keep)), *self.hide],
                 "stubs": self.stubs,
                 "background": self.background,
                 "before": self.before,
