@@ -168,6 +168,8 @@ class Machine:
                 f"-6 route add {port.behind6} via {port.neighbour6}",
             ]
         for flag in ("-4", "-6"):
+            # Before the local table: the router is not to answer itself either.
+            lines += [f"{flag} rule add pref 7 lookup local", f"{flag} rule del pref 0"]
             lines.append(f"{flag} rule add pref 5 iif lo uidrange {SENDER_UID}-{SENDER_UID} lookup main")
             for proto in ("tcp", "icmp" if flag == "-4" else "ipv6-icmp"):
                 lines.append(f"{flag} rule add pref 6 iif lo ipproto {proto} prohibit")

@@ -246,10 +246,15 @@ class RulesetGenerator:
     def interfaces(self, chain: str) -> str:
         words = []
         if chain not in ("OUTPUT", "POSTROUTING") and self.maybe(0.2):
-            words.append(f"{self.bang()}-i {self.pool.interface()}")
+            words.append(self.on("-i"))
         if chain not in ("PREROUTING", "INPUT") and self.maybe(0.2):
-            words.append(f"{self.bang()}-o {self.pool.interface()}")
+            words.append(self.on("-o"))
         return " ".join(words)
+
+    def on(self, option: str) -> str:
+        name = self.pool.interface()
+        # iptables-save leaves out "! -i +" (which never matches): no dump can tell.
+        return f"{'' if name == '+' else self.bang()}{option} {name}"
 
     def special(self, table: str, chain: str) -> str:
         """Matches that are allowed at some hooks only; base chains."""

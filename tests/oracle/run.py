@@ -19,6 +19,7 @@ from .compare import Result, parse_dumps, run_case
 from .machine import Machine, Refused, missing_tools
 from .router import SimulatedRouter
 from .rulesets import Case, random_case
+from .shrink import shrink
 
 
 @dataclass
@@ -123,13 +124,15 @@ def run(
     return totals, failures
 
 
-def show(number: int, per_case: int) -> int:
+def show(number: int, per_case: int, smaller: bool) -> int:
     """One case in full: the dump with the kernel's counters, every packet's way, the differences."""
     with Machine() as machine:
         rng = random.Random(number)
         case = random_case(rng)
         load_accepted(machine, case, Totals())
         result = run_case(machine, case, None, rng, per_case)
+        if smaller and result.differences:
+            case, _, result = shrink(machine, case, result.sent)
     for text in (*result.dumps.values(), result.sets):
         print(text)
     router = SimulatedRouter(parse_dumps(result.dumps), parse_ipsets(result.sets, "ipset").values, case.loose)
@@ -154,6 +157,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.0, help="instead: as many as fit into this time")
     parser.add_argument("--seed", type=int, default=1, help="each seed is another series of cases")
     parser.add_argument("--case", type=int, default=0, help="run this one case and show all of it")
+    parser.add_argument("--shrink", action="store_true", help="with --case: the smallest case that still differs")
     parser.add_argument("--per-case", type=int, default=50, help="packets per ruleset")
     options = parser.parse_args()
     missing = missing_tools()
@@ -161,7 +165,7 @@ def main() -> int:
         print("the oracle needs root and " + ", ".join(missing or ["nothing else"]), file=sys.stderr)
         return 2
     if options.case:
-        return show(options.case, options.per_case)
+        return show(options.case, options.per_case, options.shrink)
     totals, _ = run(options.seed, options.packets, options.rulesets, options.seconds, options.per_case)
     return 1 if totals.mismatches else 0
 

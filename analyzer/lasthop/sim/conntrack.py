@@ -302,6 +302,15 @@ class ConntrackTable:
         note = "entry of the dump" if connection.entry is not None else "connection of this walk"
         return Lookup(_attach(packet, connection, word, is_reply), table, connection, note)
 
+    def clashes(self, packet: Packet) -> bool:
+        """Whether a new connection cannot be entered because one of its tuples is taken (__nf_conntrack_confirm)."""
+        if packet.ct_original is None or packet.ct_reply is None or "CONFIRMED" in packet.ctstatus:
+            return False
+        proto = protocol_number(packet.proto) or 0
+        return self.taken(proto, packet.ct_original, packet.ct_zone) or self.taken(
+            proto, packet.ct_reply, packet.ct_zone
+        )
+
     def confirm(self, packet: Packet) -> ConntrackTable:
         """__nf_conntrack_confirm: the connection of a packet that left, or reached a socket, becomes an entry; later
         changes of its mark are kept too."""

@@ -64,7 +64,7 @@ def set_up(c: Context, packet: Packet, request: NatRequest, table: ConntrackTabl
     if isinstance(chosen, NatOutcome):
         return chosen
     new, detail = chosen
-    if request.kind == "src" and new != current and proto in WITH_PORTS:
+    if new != current and (proto in (ICMP, ICMPV6) or (request.kind == "src" and proto in WITH_PORTS)):
         new, note = _free_port(packet, proto, new, request, table)
         detail += note
     done = "DST_NAT_DONE" if request.kind == "dst" else "SRC_NAT_DONE"
@@ -136,7 +136,7 @@ def _choose(
 def _free_port(
     packet: Packet, proto: int, new: Tuple4, request: NatRequest, table: ConntrackTable
 ) -> tuple[Tuple4, str]:
-    """A source port that no other connection of the table uses; the first one when the wanted one is free."""
+    """A source port (ICMP: id) that no other connection of the table uses; the wanted one when it is free."""
     def taken(candidate: Tuple4) -> bool:
         inverted = invert(proto, candidate)
         return inverted is not None and table.taken(proto, inverted, packet.ct_zone)
@@ -159,7 +159,7 @@ def without_rule(packet: Packet, manip: str, table: ConntrackTable) -> NatOutcom
         return NatOutcome(packet)
     marked = replace(packet, ctstatus=packet.ctstatus | {done})
     proto = protocol_number(packet.proto) or 0
-    if manip == "dst" or packet.ct_reply is None or proto not in WITH_PORTS:
+    if packet.ct_reply is None or not (proto in (ICMP, ICMPV6) or (manip == "src" and proto in WITH_PORTS)):
         return NatOutcome(marked)
     if not table.taken(proto, packet.ct_reply, packet.ct_zone):
         return NatOutcome(marked)

@@ -214,7 +214,7 @@ class Firewall:
         why = f"native nftables table {chain.family} {chain.table} is not evaluated yet"
         branch.steps += (
             Step(f"nftables {call.hook}", Outcome.UNKNOWN, why, (chain.source,), name, branch.packet, branch.packet,
-                 decides="nft_ruleset"),
+                 ""),
         )  # fmt: skip
         branch.assumed += (f"native nftables chain {name} neither stops nor changes the packet",)
 
@@ -234,8 +234,13 @@ class Firewall:
         return replace(branch, packet=packet, conntrack=found.table, steps=(*branch.steps, step))
 
     def _confirm(self, branch: _Branch) -> _Branch:
-        table = branch.conntrack.confirm(branch.packet)
         packet = branch.packet
+        if branch.conntrack.clashes(packet):
+            why = "another connection already has the same addresses (conntrack -S: insert_failed)"
+            step = Step("conntrack", Outcome.STOP, why, before=packet, after=packet,
+                        disposition=Disposition.NAT_PORTS_EXHAUSTED)  # fmt: skip
+            return replace(branch, verdict="drop", steps=(*branch.steps, step))
+        table = branch.conntrack.confirm(packet)
         if packet.ct_original is not None and "CONFIRMED" not in packet.ctstatus:
             packet = replace(packet, ctstatus=packet.ctstatus | {"CONFIRMED", "SRC_NAT_DONE", "DST_NAT_DONE"})
         return replace(branch, packet=packet, conntrack=table)

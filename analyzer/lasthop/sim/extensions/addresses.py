@@ -94,6 +94,24 @@ ADDRESS_TYPES = frozenset({
 })  # fmt: skip
 
 
+def _ipv6_types(c: Context, wanted: frozenset[str], source: bool, found: str | None) -> Answer:
+    """match_type6: MULTICAST, UNICAST and UNSPEC are properties of the address and must all hold; LOCAL, ANYCAST and
+    UNREACHABLE ask the routing table."""
+    ip = c.packet.src if source else c.packet.dst
+    if "MULTICAST" in wanted and not ip.is_multicast:
+        return False
+    if "UNICAST" in wanted and (ip.is_multicast or ip.is_unspecified):
+        return False
+    if "UNSPEC" in wanted and not ip.is_unspecified:
+        return False
+    routed = wanted & {"LOCAL", "ANYCAST", "UNREACHABLE"}
+    if not routed:
+        return True
+    if found is None:
+        return unknown(f"the type of address {ip} is not known", "ip6_route_all")
+    return found in routed
+
+
 def _addrtype(group: tuple[Match, ...]) -> list[CompiledMatch]:
     """net/netfilter/xt_addrtype.c addrtype_mt_v1: the limit applies to both tests of the same use."""
     options = {match.option for match in group}
@@ -111,9 +129,17 @@ def _addrtype(group: tuple[Match, ...]) -> list[CompiledMatch]:
             dev = c.iif if limit_in else c.oif if limit_out else None
             return c.address_type(c.src if source else c.dst, dev)
 
+        def test6(
+            c: Context, wanted: frozenset[str] = wanted, source: bool = source, negated: bool = negated
+        ) -> Answer:
+            answer = _ipv6_types(c, wanted, source, kind(c, source))
+            return answer if not isinstance(answer, bool) else answer != negated
+
         def test(
             c: Context, wanted: frozenset[str] = wanted, source: bool = source, negated: bool = negated
         ) -> Answer:
+            if c.family == 6:
+                return test6(c, wanted, source, negated)
             found = kind(c, source)
             if found is None:
                 ip = c.packet.src if source else c.packet.dst
