@@ -129,10 +129,10 @@ def v3(kind: str, name: str, spec: Object, namespace: str | None = None) -> Obje
 def _calico_node(node: Node, vxlan: bool) -> Object:
     spec: Object = {
         "addresses": [
-            {"address": str(node.address), "type": "CalicoNodeIP"},
+            {"address": str(node.calico_address), "type": "CalicoNodeIP"},
             {"address": node.ip, "type": "InternalIP"},
         ],
-        "bgp": {"ipv4Address": str(node.address)},
+        "bgp": {"ipv4Address": str(node.calico_address)},
         "orchRefs": [{"nodeName": node.name, "orchestrator": "k8s"}],
     }
     if vxlan:

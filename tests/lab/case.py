@@ -27,6 +27,7 @@ class Break:
     policy: str | None = None
     share: float = 1.0
     died_at: str | None = None
+    accept_steps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

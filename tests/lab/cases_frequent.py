@@ -13,7 +13,65 @@ BIRDC = "birdc -s /var/run/calico/bird.ctl"
 
 
 def frequent_breaks() -> tuple[Case, ...]:
-    return (bgp_port_blocked(), policy_routing_rule(), legacy_forward_policy(), vxlan_device_down(), stale_backend())
+    return (
+        node_address_wrong(),
+        bgp_port_blocked(),
+        policy_routing_rule(),
+        legacy_forward_policy(),
+        vxlan_device_down(),
+        stale_backend(),
+    )
+
+
+def node_address_wrong() -> Case:
+    """Autodetection by first-found takes a bridge of a container engine for the node's interface."""
+    spec = vxlan("v3.27")
+    bridge, address = "docker0", "172.17.0.1/16"
+    return Case(
+        "node-address-wrong",
+        "Calico registered the address of docker0 for the server's node",
+        spec,
+        CLIENT,
+        f"pod {SERVER}",
+        "break",
+        (
+            Break(
+                "request",
+                3,
+                "node2",
+                "host",
+                "Node node2, spec.bgp.ipv4Address 172.17.0.1/16",
+                "the tunnel's outer destination is the address of docker0 on node2, which no other machine reaches",
+                ("LEFT_EVIDENCE", "LOST_BETWEEN_CAPTURES", "WRONG_HOST"),
+                ("node-address-wrong", "fdb-wrong", "wire-lost"),
+                died_at="node1",
+                accept_steps=(2, 3),
+            ),
+        ),
+        (
+            Fault(
+                (
+                    Command(
+                        "node2",
+                        f"ip link add {bridge} type bridge; ip addr add {address} dev {bridge}; ip link set {bridge} up",
+                    ),
+                    Command(
+                        "node2",
+                        "restart calico-node with IP_AUTODETECTION_METHOD=first-found",
+                        lambda c: c.register("node2", address, bridge),
+                    ),
+                ),
+                (
+                    Command(
+                        "node2",
+                        "restart calico-node with IP_AUTODETECTION_METHOD=kubernetes-internal-ip",
+                        lambda c: c.register("node2"),
+                    ),
+                    Command("node2", f"ip link del {bridge}"),
+                ),
+            ),
+        ),
+    )
 
 
 def bgp_port_blocked() -> Case:

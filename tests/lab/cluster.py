@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 from . import bird, objects, ruleset
@@ -124,6 +125,22 @@ class Cluster:
             self._program(node)
             self._publish(node)
 
+    def register(self, name: str, address: str = "", device: str = "") -> None:
+        """Calico detects the node's address anew (VXLAN): Node object, tunnel device, other nodes' FDB and sets follow.
+
+        Without an address it finds the right one again.
+        """
+        node = self.spec.node(name)
+        node.registered = (device, IPv4Interface(address)) if address else None
+        self.node(name).run("ip", "link", "del", VXLAN_DEVICE)
+        self._vxlan(node)
+        for other in self.spec.nodes:
+            if other is not node:
+                entry = f"{node.vtep_mac} dev {VXLAN_DEVICE} dst {node.calico_address.ip} self permanent"
+                self.node(other.name).shell(f"bridge fdb replace {entry}")
+            self._program(other)
+            self._publish(other)
+
     def _publish(self, node: Node) -> None:
         """Hand the API objects to the stand-ins of kubectl and calicoctl."""
         for name, text in objects.files(self.spec).items():
@@ -133,15 +150,15 @@ class Cluster:
         route_mtu = f" mtu {self.spec.tunnel_mtu}" if self.spec.calico == "v3.33" else ""
         lines = [
             f"ip link add {VXLAN_DEVICE} address {node.vtep_mac} mtu {self.spec.tunnel_mtu} type vxlan id 4096 "
-            f"dev eth0 local {node.ip} dstport 4789 nolearning",
+            f"dev {node.calico_device} local {node.calico_address.ip} dstport 4789 nolearning",
             f"ip addr add {node.tunnel_ip}/32 dev {VXLAN_DEVICE}",
             f"ip link set {VXLAN_DEVICE} up",
-            f"ip route add blackhole {node.block} proto 80",
+            f"ip route replace blackhole {node.block} proto 80",
         ]
         for other in self.spec.nodes:
             if other is not node:
                 lines += [
-                    f"bridge fdb add {other.vtep_mac} dev {VXLAN_DEVICE} dst {other.ip} self permanent",
+                    f"bridge fdb add {other.vtep_mac} dev {VXLAN_DEVICE} dst {other.calico_address.ip} self permanent",
                     f"ip neigh add {other.tunnel_ip} lladdr {other.vtep_mac} dev {VXLAN_DEVICE} nud permanent",
                     f"ip route add {other.block} via {other.tunnel_ip} dev {VXLAN_DEVICE} onlink{route_mtu}",
                 ]

@@ -113,7 +113,10 @@ class NodeRules:
         if self.d.dscp:
             self.sets["cali40dscp-src-net"] = ("hash:net", [])
         if self.vxlan:
-            self.sets["cali40all-vxlan-net"] = ("hash:net", [n.ip for n in self.spec.nodes if n is not self.node])
+            self.sets["cali40all-vxlan-net"] = (
+                "hash:net",
+                [str(n.calico_address.ip) for n in self.spec.nodes if n is not self.node],
+            )
 
     def _peer_set(self, policy: Policy, rule: PolicyRule) -> str:
         assert rule.peer is not None

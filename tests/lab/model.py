@@ -45,10 +45,20 @@ class Node:
     name: str
     address: IPv4Interface
     block: IPv4Network
+    registered: tuple[str, IPv4Interface] | None = None
 
     @property
     def ip(self) -> str:
         return str(self.address.ip)
+
+    @property
+    def calico_address(self) -> IPv4Interface:
+        """What Calico takes for the node's address: its own, or `registered` (device, address) when detection chose wrongly."""
+        return self.registered[1] if self.registered else self.address
+
+    @property
+    def calico_device(self) -> str:
+        return self.registered[0] if self.registered else "eth0"
 
     @property
     def router(self) -> str:

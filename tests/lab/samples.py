@@ -232,6 +232,8 @@ def expectation(item: Break) -> dict[str, Any]:
         result["share"] = round(item.share, 4)
     if item.died_at:
         result["died_at"] = item.died_at
+    if item.accept_steps:
+        result["accept_steps"] = list(item.accept_steps)
     return result
 
 
