@@ -31,7 +31,7 @@ def clean_name(raw: str, depth: int, limit: int) -> tuple[str, str]:
         return "", "an absolute name"
     if "\\" in name:
         return "", "a backslash in its name"
-    if len(name.encode("utf-8", "surrogateescape" if _only_escapes(name) else "replace")) > limit:
+    if len(name.encode("utf-8", "surrogatepass")) > limit:
         return "", f"a name longer than {limit} bytes"
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
@@ -43,13 +43,9 @@ def clean_name(raw: str, depth: int, limit: int) -> tuple[str, str]:
     return show_name("/".join(parts)), ""
 
 
-def _only_escapes(name: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" and not "\udc80" <= c <= "\udcff" for c in name)
-
-
 def show_name(name: str) -> str:
     """The name with everything unprintable written as an escape: safe in a terminal, a page and a file."""
-    return _UNPRINTABLE.sub(_escape, name)
+    return name if name.isascii() and name.isprintable() else _UNPRINTABLE.sub(_escape, name)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -70,6 +70,9 @@ def read_native(tree: Tree) -> list[Part]:
         parts = [holder]
     holder.warnings = warnings + holder.warnings
     holder.unrecognised += loose
+    holder.members = {path: m for path, m in tree.members.items() if not path.startswith(("nodes/", "cluster/"))} | (
+        holder.members
+    )
     clock = max((part.start for part in parts if part.start is not None), default=None)
     for part in parts:
         if not part.node:

@@ -197,7 +197,8 @@ class Source:
         """The next `size` bytes, fewer only where the stream ends."""
         if len(self._buffer) < size:
             self._fill(size)
-        data = bytes(self._buffer[:size])
+        with memoryview(self._buffer) as view:
+            data = bytes(view[:size])
         del self._buffer[:size]
         return data
 

@@ -119,7 +119,7 @@ def _add_netns(graph: Topology, netns: NetNS) -> None:
 
 
 def _pair_with_host(graph: Topology, host: NetNS, pod: NetNS) -> None:
-    """A pair shows twice: each end prints the other's index. Where one side does not, the pod's host_interface decides."""
+    """Each end of a pair prints the other's index. Where the host's does not, the pod's host_interface decides."""
     by_index = {link.ifindex: link for link in host.links.values if link.ifindex is not None}
     for link in pod.links.values:
         if link.name == "lo" or link.kind in TUNNEL_KINDS:
