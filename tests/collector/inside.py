@@ -30,7 +30,7 @@ hostname lhcol-node
 """
 
 
-def farm(hide: list[str], stubs: dict[str, str]) -> None:
+def make_farm(hide: list[str], stubs: dict[str, str]) -> None:
     """The tool folders without `hide` and with the scripts of `stubs` in place of the real tools."""
     for folder in ("/usr/bin", "/usr/sbin"):
         real = f"/run/real{folder.replace('/', '-')}"
@@ -49,7 +49,8 @@ def farm(hide: list[str], stubs: dict[str, str]) -> None:
                 Path(copy, name).write_text(text)
                 os.chmod(f"{copy}/{name}", 0o755)
     for folder in ("/usr/bin", "/usr/sbin"):
-        subprocess.run(["/run/real-usr-bin/mount", "--bind", f"/run/farm{folder.replace('/', '-')}", folder], check=True)
+        farm = f"/run/farm{folder.replace('/', '-')}"
+        subprocess.run(["/run/real-usr-bin/mount", "--bind", farm, folder], check=True)
 
 
 def survivors() -> list[str]:
@@ -75,16 +76,16 @@ def survivors() -> list[str]:
 def main() -> None:
     job: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     subprocess.run(["sh", "-c", SETUP + job["setup"]], check=True, stdout=sys.stderr)
-    farm(job["hide"], job["stubs"])
+    make_farm(job["hide"], job["stubs"])
     background = [subprocess.Popen(["sh", "-c", text], start_new_session=True) for text in job["background"]]
     if job["before"]:
         time.sleep(0.3)
-    before = subprocess.run(["sh", "-c", job["before"]], capture_output=True, text=True).stdout
+    before = subprocess.run(["sh", "-c", job["before"]], check=False, capture_output=True, text=True).stdout
     began = time.monotonic()
     process = subprocess.Popen(
         job["command"],
-        stdin=open(job["stdin"], "rb") if job["stdin"] else subprocess.DEVNULL,
-        stdout=open(job["stdout"], "wb"),
+        stdin=os.open(job["stdin"] or os.devnull, os.O_RDONLY),
+        stdout=os.open(job["stdout"], os.O_WRONLY | os.O_CREAT, 0o644),
         stderr=subprocess.PIPE,
         text=True,
         cwd=job["cwd"],
@@ -98,7 +99,7 @@ def main() -> None:
             process.send_signal(getattr(signal, job["signal"]))
     _, errors = process.communicate(timeout=job["limit"])
     elapsed = time.monotonic() - began
-    after = subprocess.run(["sh", "-c", job["before"]], capture_output=True, text=True).stdout
+    after = subprocess.run(["sh", "-c", job["before"]], check=False, capture_output=True, text=True).stdout
     for helper in background:
         helper.kill()
         helper.wait()

@@ -19,6 +19,8 @@ SHELLS = {"dash": ["dash"], "ash": ["busybox", "ash"], "bash": ["bash"], "mksh":
 TOOLS = ("unshare", "ip", "nft", "iptables-nft-save", "ipset", "conntrack", "tcpdump", "nsenter", "setsid", "mksh",
          "busybox", "bash", "dash")  # fmt: skip
 
+UNSHARE = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child"]
+
 # Two pods as Calico wires them, known to the node by libcni's cache; a filter rule and a set.
 PODS = """
 ip link set lo up
@@ -31,7 +33,8 @@ for i in 1 2; do
   ip -n cni-$i link set lo up; ip -n cni-$i link set eth0 up; ip -n cni-$i addr add 10.65.0.$i/32 dev eth0
   ip -n cni-$i route add 169.254.1.1 dev eth0 scope link; ip -n cni-$i route add default via 169.254.1.1
   ip route add 10.65.0.$i/32 dev $h
-  printf '{"kind":"cniCacheV1","containerId":"c%s","config":"eyJ0b2tlbiI6InhYIn0=","ifName":"eth0","networkName":"k8s-pod-network",\
+  printf '{"kind":"cniCacheV1","containerId":"c%s","config":"eyJ0b2tlbiI6InhYIn0=","ifName":"eth0",\
+"networkName":"k8s-pod-network",\
 "netns":"/var/run/netns/cni-%s","cniArgs":[["IgnoreUnknown","1"],["K8S_POD_NAMESPACE","shop"],["K8S_POD_NAME","web-%s"],\
 ["K8S_POD_INFRA_CONTAINER_ID","c%s"],["K8S_POD_UID","5f1b2c3d-0000-4000-8000-00000000000%s"]]}' $i $i $i $i $i \
     > /var/lib/cni/results/k8s-pod-network-c$i-eth0
@@ -44,7 +47,7 @@ ipset create cali40s:abc hash:net; ipset add cali40s:abc 10.65.0.0/16
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of the collector left: exit code, stdout, stderr, and the bundle's files by name below its top directory."""
+    """What one run left: exit code, stdout, stderr, and the bundle's files by name below its top directory."""
 
     rc: int
     stdout: bytes
@@ -143,8 +146,9 @@ class Node:
             shell = SHELLS[self.shell]
             options = [*first, "--dir", str(out), *arguments]
             command = [*self.prefix, *shell, *(["-s", "--"] if self.piped else [str(script)]), *options]
+            mount = f"mount -t tmpfs -o mode=777,{self.dir_mount} tmpfs {out}\n" if self.dir_mount else ""
             job: dict[str, Any] = {
-                "setup": self.setup + (f"mount -t tmpfs -o mode=777,{self.dir_mount} tmpfs {out}\n" if self.dir_mount else ""),
+                "setup": self.setup + mount,
                 "hide": [*({"kubectl", "calicoctl"} - set(self.keep)), *self.hide],
                 "stubs": self.stubs,
                 "background": self.background,
@@ -161,12 +165,16 @@ class Node:
             }
             if self.dir_mount:
                 # The archive may be anywhere; what matters is copied out of the mount before it goes.
-                job["command"] = ["sh", "-c", f'"$@" >{place}/said; rc=$?; cat {place}/said; f=$(tail -n 1 {place}/said); '
-                                  f'[ ! -f "$f" ] || cp "$f" {place}/kept; exit $rc', "sh", *command]  # fmt: skip
+                keep = (
+                    f'"$@" >{place}/said; rc=$?; cat {place}/said; f=$(tail -n 1 {place}/said); '
+                    f'[ ! -f "$f" ] || cp "$f" {place}/kept; exit $rc'
+                )
+                job["command"] = ["sh", "-c", keep, "sh", *command]
             (place / "job.json").write_text(json.dumps(job))
             inside = Path(__file__).with_name("inside.py")
             done = subprocess.run(
-                ["unshare", "-m", "-p", "-n", "-u", "-i", "--fork", "--kill-child", "python3", str(inside), str(place / "job.json")],
+                [*UNSHARE, "python3", str(inside), str(place / "job.json")],
+                check=False,
                 capture_output=True,
                 text=True,
                 timeout=self.limit + 30,

@@ -110,7 +110,9 @@ def test_no_tar(shell: str) -> None:
 
 
 def test_no_setsid(shell: str) -> None:
-    run = Node(shell=shell, hide=["setsid"], stubs={"nft": HANG, "ipset": CHILD_HANG}).run("--only", SOME, "--command-timeout", "1")
+    run = Node(shell=shell, hide=["setsid"], stubs={"nft": HANG, "ipset": CHILD_HANG}).run(
+        "--only", SOME, "--command-timeout", "1"
+    )
     whole(run, 10)
     assert run.status("host/nft_ruleset") == "timeout"
     assert run.status("host/ip4_route_all") == "ok"
@@ -124,7 +126,9 @@ def test_no_timeout(shell: str) -> None:
 
 def test_not_root(shell: str) -> None:
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
-    run = Node(shell=shell, setup=PODS, prefix=user).run("--only", SOME + ",iptables_nft_save,conntrack,ip_tables_names")
+    run = Node(shell=shell, setup=PODS, prefix=user).run(
+        "--only", SOME + ",iptables_nft_save,conntrack,ip_tables_names"
+    )
     whole(run, 10)
     assert run.status("host/ip4_route_all") == "ok"
     assert run.status("host/nft_ruleset") in ("denied", "rc")
@@ -138,9 +142,13 @@ def test_killed_run_is_readable(shell: str) -> None:
     node = Node(
         shell=shell,
         stubs={"nft": HANG},
-        prefix=["sh", "-c", '"$@" & pid=$!; while [ ! -e /run/now ]; do sleep 0.05; done; sleep 0.3; kill -9 $pid; wait $pid; '
-                'sleep 1.5; shift $(($# - 1)); exec sh "$0" --pack-leftover lasthop-*'],
-    )  # fmt: skip
+        prefix=[
+            "sh",
+            "-c",
+            '"$@" & pid=$!; while [ ! -e /run/now ]; do sleep 0.05; done; sleep 0.3; kill -9 $pid; wait $pid; '
+            'sleep 1.5; shift $(($# - 1)); exec sh "$0" --pack-leftover lasthop-*',
+        ],
+    )
     script = "../collector.sh"
     node.prefix.append(script)
     run = node.run("--only", SOME)
@@ -151,7 +159,9 @@ def test_killed_run_is_readable(shell: str) -> None:
 
 
 def test_stream_to_stdout(shell: str) -> None:
-    run = Node(shell=shell, setup=PODS, hide=["tar", "gzip"], piped=True).run("--stdout", "--only", "uname,ip_link,ip_addr")
+    run = Node(shell=shell, setup=PODS, hide=["tar", "gzip"], piped=True).run(
+        "--stdout", "--only", "uname,ip_link,ip_addr"
+    )
     assert run.rc == 0, run.stderr
     assert unframe(run.stdout) == run.files
     assert run.status("host/uname") == "ok"

@@ -13,7 +13,7 @@ from tests.conftest import need
 
 pytestmark = pytest.mark.lab
 
-# What must not differ between before and after, as the node and its pods show it themselves (not by the collector's own means).
+# What must not differ between before and after, as the node and its pods show it (not by the collector's own means).
 STATE = """
 for n in '' cni-1 cni-2; do
   in=; [ -z "$n" ] || in="ip netns exec $n"
@@ -33,11 +33,16 @@ ls -A /etc/cni /var/lib/calico /root/.kube 2>/dev/null
 """
 # Duplicate address detection of the new links is over after two seconds.
 SETTLED = PODS + "sleep 2.5\n"
-LEGACY_SETUP = SETTLED + "iptables-legacy -t mangle -A FORWARD -j ACCEPT\nip netns exec cni-2 iptables-legacy -A OUTPUT -j ACCEPT\n"
+LEGACY_SETUP = (
+    SETTLED
+    + "iptables-legacy -t mangle -A FORWARD -j ACCEPT\nip netns exec cni-2 iptables-legacy -A OUTPUT -j ACCEPT\n"
+)
 
 
 def test_state_is_the_same_afterwards() -> None:
-    run = Node(setup=SETTLED, before=STATE).run("--pod", "shop/web-1", "--peer", "shop/web-2", "--port", "tcp/80", "--capture", "1")
+    run = Node(setup=SETTLED, before=STATE).run(
+        "--pod", "shop/web-1", "--peer", "shop/web-2", "--port", "tcp/80", "--capture", "1"
+    )
     assert run.rc == 0, run.stderr
     assert "table ip filter" in run.before and "10.65.0.1" in run.before
     assert run.after == run.before
