@@ -15,6 +15,7 @@ from lasthop.facts.snapshot import Snapshot
 
 from .names import workload_interface
 from .selectors import LabelView
+from .version import felix_setting
 
 _GONE = frozenset({"Succeeded", "Failed"})
 _ANNOTATION = "projectcalico.org/"
@@ -84,8 +85,9 @@ def workloads(snapshot: Snapshot) -> tuple[WorkloadEndpoint, ...]:
     if isinstance(listed, Complete) and (listed.values or not cluster.pods.values):
         return listed.values
     present = {(endpoint.namespace, endpoint.pod) for endpoint in listed.values}
+    prefix = str(felix_setting(snapshot, "", "interfacePrefix") or "cali").split(",")[0]
     derived = (
-        derive(pod)
+        derive(pod, prefix)
         for pod in cluster.pods.values
         if (pod.namespace, pod.name) not in present
         and pod.node
@@ -96,8 +98,8 @@ def workloads(snapshot: Snapshot) -> tuple[WorkloadEndpoint, ...]:
     return (*listed.values, *derived)
 
 
-def derive(pod: Pod) -> WorkloadEndpoint:
-    """The workload endpoint that Calico computes from a pod
+def derive(pod: Pod, prefix: str = "cali") -> WorkloadEndpoint:
+    """The workload endpoint that Calico computes from a pod; `prefix` is the first of Felix's interface prefixes
     (libcalico-go/lib/backend/k8s/conversion/workload_endpoint_default.go)."""
     labels = {
         **pod.labels,
@@ -112,7 +114,7 @@ def derive(pod: Pod) -> WorkloadEndpoint:
         namespace=pod.namespace,
         pod=pod.name,
         node=pod.node,
-        interface=workload_interface(pod.namespace, pod.name),
+        interface=workload_interface(pod.namespace, pod.name, prefix),
         source=pod.source,
         ips=tuple(ip_network(ip) for ip in pod.ips),
         workload=f"{pod.namespace}.{pod.name}",
@@ -238,11 +240,10 @@ class Endpoints:
         else:
             names = {*self.snapshot.nodes, *self.calico_nodes, *(item.name for item in cluster.nodes.values)}
         choice = sorted(names)
+        tail = name.rpartition("/")[2]
+        elsewhere = [item for item in choice if "/" in item and item.partition("/")[2] == tail]
         close = get_close_matches(name, choice, n=3, cutoff=0.6)
-        if not close and "/" in name:
-            tail = name.partition("/")[2]
-            close = [item for item in choice if item.partition("/")[2] == tail][:3]
-        return tuple(close)
+        return tuple(dict.fromkeys([*elsewhere, *close]))[:3]
 
     def labels(self, endpoint: WorkloadEndpoint | HostEndpoint) -> LabelView:
         """The labels that selectors see: own ones, and those inherited through profiles.
