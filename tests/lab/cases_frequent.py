@@ -53,7 +53,8 @@ def node_address_wrong() -> Case:
                 (
                     Command(
                         "node2",
-                        f"ip link add {bridge} type bridge; ip addr add {address} dev {bridge}; ip link set {bridge} up",
+                        f"ip link add {bridge} type bridge; ip addr add {address} dev {bridge}; "
+                        f"ip link set {bridge} up",
                     ),
                     Command(
                         "node2",

@@ -53,7 +53,7 @@ class Node:
 
     @property
     def calico_address(self) -> IPv4Interface:
-        """What Calico takes for the node's address: its own, or `registered` (device, address) when detection chose wrongly."""
+        """What Calico takes for the node's address: its own, or `registered` when detection chose wrongly."""
         return self.registered[1] if self.registered else self.address
 
     @property
