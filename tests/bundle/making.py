@@ -43,7 +43,8 @@ def node(
         index += row(identity.rsplit("/", 1)[-1], data, path, start=start)
     files[f"{base}/index.tsv"] = index.encode()
     files[f"{base}/node.meta"] = (
-        f"format=lasthop.bundle/1\nnode={name}\nstart_epoch={start:.2f}\nend_epoch={start + 5:.2f}\nstatus=complete\n{meta}"
+        f"format=lasthop.bundle/1\nnode={name}\nstart_epoch={start:.2f}\nend_epoch={start + 5:.2f}\n"
+        f"status=complete\n{meta}"
     ).encode()
     files["bundle.json"] = b'{"format": "lasthop.bundle/1", "status": "complete"}\n'
     return files

@@ -109,7 +109,8 @@ def test_sparse_members_are_refused(tmp_path: Path) -> None:
 
 def test_pax_sparse_members_are_refused(tmp_path: Path) -> None:
     record = b"%d GNU.sparse.major=1\n" % (len(b" GNU.sparse.major=1\n") + 2)
-    bundle = open_bundle([put(tmp_path, with_extra(making.entry(b"p", record, b"x") + making.entry(b"big.out", b"x")))])
+    extra = making.entry(b"p", record, b"x") + making.entry(b"big.out", b"x")
+    bundle = open_bundle([put(tmp_path, with_extra(extra))])
     good_part(bundle)
     assert "big.out" not in bundle.members
 
@@ -253,7 +254,8 @@ def test_garbage_after_the_end_is_no_harm(tmp_path: Path, tail: bytes) -> None:
 
 
 NOT_BUNDLES = {
-    "empty.tar": b"", "zeros.tar": making.END, "text.tar": b"hello\n" * 200, "random.tar": random.Random(1).randbytes(5000),
+    "empty.tar": b"", "zeros.tar": making.END, "text.tar": b"hello\n" * 200,
+    "random.tar": random.Random(1).randbytes(5000),
     "empty.tar.gz": gzip.compress(b""), "zeros.tar.gz": gzip.compress(making.END), "half.tar.gz": b"\x1f\x8b\x08",
     "noise.txt": random.Random(2).randbytes(4000), "letters.txt": b"dear support, it does not work\n", "empty.txt": b"",
     "evil.pkl": b"\x80\x04\x95\x00cos\nsystem\n(S'true'\ntR.",

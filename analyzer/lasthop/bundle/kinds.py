@@ -72,19 +72,26 @@ def object_id(kind: str, calico: bool) -> str | None:
     return None
 
 
-_KIND = re.compile(r"""^\s*-?\s*["']?kind["']?\s*:\s*["']?([A-Za-z]+)""", re.MULTILINE)
+_KIND = re.compile(r"""(?:^|[{,])\s*-?\s*["']?kind["']?\s*:\s*["']?([A-Za-z]+)""", re.MULTILINE)
+# an object's own kind follows its apiVersion; the kinds of its owners and targets mostly do not
+_ITEM = re.compile(r"""apiVersion["']?\s*:\s*["']?([\w./-]+)["']?,?\s+["']?kind["']?\s*:\s*["']?([A-Za-z]+)""")
+_LOOKED_AT = 4_000_000
 
 
 def objects_in(text: str) -> str | None:
-    """The evidence id of a YAML or JSON text of API objects, by its first `kind`; None when it names none.
-
-    A `List` is what its items are; an empty `List` of no kind cannot be told.
-    """
-    if "apiVersion" not in text[:200_000]:
+    """The evidence id of a YAML or JSON text of API objects, by their `kind`; "other_objects" for several kinds in one
+    text, None when it holds none that is known. An empty `List` of no kind cannot be told."""
+    text = text[:_LOOKED_AT]
+    if "apiVersion" not in text:
         return None
-    calico = "projectcalico.org" in text[:200_000]
-    for match in _KIND.finditer(text[:200_000]):
-        if match.group(1) == "List":
-            continue
-        return object_id(match.group(1), calico) or "other_objects"
+    found = {object_id(kind, "projectcalico.org" in group) for group, kind in _ITEM.findall(text) if kind != "List"}
+    found.discard(None)
+    if len(found) > 1:
+        return "other_objects"
+    if found:
+        return found.pop()
+    calico = "projectcalico.org" in text[:_LOOKED_AT]
+    for match in _KIND.finditer(text):
+        if match.group(1) != "List":
+            return object_id(match.group(1), calico) or "other_objects"
     return None

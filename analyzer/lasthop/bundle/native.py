@@ -13,7 +13,7 @@ from lasthop.facts.snapshot import Capture, Question
 
 from .budget import is_capture_name
 from .framed import unescape
-from .members import Member, Tree
+from .members import Member, Tree, show_name
 
 FORMAT = "lasthop.bundle/1"
 _NODE_FILE = re.compile(r"^nodes/([^/]+)/(.+)$")
@@ -57,13 +57,9 @@ def read_native(tree: Tree) -> list[Part]:
             folders.setdefault(match.group(1), {})[match.group(2)] = member
         elif path.startswith("cluster/"):
             folders.setdefault("", {})[path.removeprefix("cluster/")] = member
-        elif path not in ("bundle.json", "SHA256SUMS", "COLLECTOR.log") and not path.startswith("FAILED/"):
+        elif path not in ("bundle.json", "SHA256SUMS", "COLLECTOR.log"):
             loose.append(path)
     warnings += _format_warnings(tree)
-    for path in tree.members:
-        if path.startswith("FAILED/"):
-            node = path.removeprefix("FAILED/").removesuffix(".txt")
-            warnings.append(f"Nothing was collected from node {node}: {_first_line(tree.members[path])}")
     parts = [_node_part(node, files, tree) if node else _cluster_part(files, tree) for node, files in folders.items()]
     holder = parts[0] if parts else Part("")
     if not parts:
@@ -92,6 +88,14 @@ def _format_warnings(tree: Tree) -> list[str]:
     if found != FORMAT:
         return [f"{tree.label}: its format is {str(found)[:60]!r}, not {FORMAT!r}; read as far as it is understood."]
     return []
+
+
+def tell_failed_nodes(tree: Tree) -> None:
+    """Takes the records of nodes that gave nothing (`FAILED/<node>.txt`) out of the tree and keeps them as warnings."""
+    for path in [path for path in tree.members if path.startswith("FAILED/")]:
+        node = path.removeprefix("FAILED/").removesuffix(".txt")
+        said = _first_line(tree.members.pop(path))
+        tree.warn(f"Nothing was collected from node {node}" + (f": {show_name(said)}" if said else "."))
 
 
 def _first_line(member: Member) -> str:

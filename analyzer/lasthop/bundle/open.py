@@ -13,7 +13,7 @@ from .containers import open_trees
 from .loose import read_loose
 from .members import Member, Tree
 from .model import Bundle
-from .native import Part, is_native, read_native
+from .native import Part, is_native, read_native, tell_failed_nodes
 
 DEFAULT = Budget()
 
@@ -31,6 +31,7 @@ def open_bundle(paths: Sequence[Path], budget: Budget = DEFAULT) -> Bundle:
     trees = [tree for path in paths for tree in open_trees(Path(path), meter)]
     for tree in trees:
         tree.strip_top()
+        tell_failed_nodes(tree)
     loose = [tree for tree in trees if tree.members and not is_native(tree)]
     parts: list[Part] = []
     for tree in trees:
