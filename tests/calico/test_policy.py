@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
 from lasthop.calico.endpoints import Endpoints
 from lasthop.calico.policy import DirectionVerdict, FlowVerdict, PolicyBook
+from lasthop.facts.evidence import Artifact
 from lasthop.facts.snapshot import Snapshot
 from tests.calico.build import CLUSTER, policy, reference, snapshot
 from tests.conftest import shared
@@ -182,6 +184,17 @@ def test_missing_evidence_is_never_a_verdict() -> None:
     # They are not known but the verdict is the same either way.
     text = policy("selector: all(), ingress: [{action: Allow, source: {namespaceSelector: x == 'y'}}, {action: Allow}]")
     assert judge(snapshot(CLUSTER, text, absent=["calico_objects", "namespaces"])).ingress.outcome == "allow"
+
+
+def test_a_list_that_was_never_taken_is_missing_evidence() -> None:
+    """Network sets were not asked for: one of them may hold the client and carry the label."""
+    text = policy("selector: all(), ingress: [{action: Allow, source: {selector: kind == 'partner'}}]")
+    snap = snapshot(CLUSTER, text)
+    assert judge(snap).ingress.outcome == "deny"
+    ids = ("calico_profiles", "calico_tiers", "calico_networkpolicies")
+    assert judge(replace(snap, artifacts=tuple(Artifact(i, i) for i in ids))).ingress.outcome == "unknown"
+    ids = (*ids, "calico_networksets", "calico_globalnetworksets")
+    assert judge(replace(snap, artifacts=tuple(Artifact(i, i) for i in ids))).ingress.outcome == "deny"
 
 
 def test_an_address_that_two_pods_have_is_not_judged() -> None:

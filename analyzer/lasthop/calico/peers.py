@@ -27,6 +27,7 @@ from .selectors import (
     parse,
     with_prefix,
 )
+from .version import listed
 
 SERVICE_ACCOUNT_LABEL = "projectcalico.org/serviceaccount"
 
@@ -55,7 +56,8 @@ def party(endpoints: Endpoints, ip: Ip, port: int | None = None) -> Party:
     for item in cluster.calico_objects.values:
         if item.kind in ("NetworkSet", "GlobalNetworkSet") and _in_set(ip, item.raw):
             views.append(set_labels(endpoints, item.raw, item.namespace))
-    closed = isinstance(cluster.calico_objects, Complete) and (place.kind == "pod" or endpoints.pods_complete())
+    sets = listed(endpoints.snapshot, "calico_networksets", "calico_globalnetworksets")
+    closed = sets and (place.kind == "pod" or endpoints.pods_complete())
     return Party(ip, port, place, place.workload, tuple(views), closed)
 
 

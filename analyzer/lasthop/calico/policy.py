@@ -21,6 +21,7 @@ from .endpoints import Endpoints
 from .peers import Check, Party, all_of, entity, party
 from .selectors import LabelView, SelectorError, evaluate, parse, with_prefix
 from .tiers import tiers_of
+from .version import listed
 
 ALLOW, DENY, UNKNOWN, NOT_POLICED = "allow", "deny", "unknown", "not-policed"
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132, "udplite": 136}
@@ -105,7 +106,7 @@ class PolicyBook:
         self.complete = isinstance(cluster.policies, Complete)
         self.known = not isinstance(cluster.policies, Absent)
         objects = cluster.calico_objects
-        self._objects_complete = isinstance(objects, Complete)
+        self._profiles_listed = listed(endpoints.snapshot, "calico_profiles")
         self._profiles = {item.name: item for item in objects.values if item.kind == "Profile"}
         self.tiers = tiers_of(endpoints.snapshot)
         self._party = lru_cache(maxsize=4096)(self._build_party)
@@ -293,7 +294,7 @@ class PolicyBook:
         for name in flow.endpoint.profiles:
             profile = self._profiles.get(name)
             if profile is None:
-                if self._missing_denies(name):
+                if self._profiles and self._profiles_listed:
                     # Felix renders a profile that it never got as a chain that drops everything.
                     yield _End(DENY, profile=name)
                     return
@@ -317,9 +318,6 @@ class PolicyBook:
                 if matched:
                     return
         yield _End(DENY)
-
-    def _missing_denies(self, name: str) -> bool:
-        return bool(self._profiles) and self._objects_complete
 
     # -- the nearest rule that would allow
 

@@ -10,7 +10,7 @@ from lasthop.facts.evidence import Complete, SourceRef
 from lasthop.facts.network import Ip, Prefix
 
 from .endpoints import Endpoints
-from .version import felix_setting
+from .version import felix_setting, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Pools:
                 peer = str(metadata.get("peerIP") or "")
             if peer and not self._is_node(peer):
                 return True
-        return False if isinstance(objects, Complete) else None
+        return False if listed(self.endpoints.snapshot, "calico_bgppeers") else None
 
     def _is_node(self, peer: str) -> bool:
         text = peer.rpartition(":")[0] if peer.count(":") == 1 else peer.strip("[]").partition("]")[0]

@@ -15,7 +15,6 @@ from ipaddress import ip_network
 from typing import Any
 
 from lasthop.facts.calico import Policy
-from lasthop.facts.evidence import Complete
 from lasthop.facts.network import Prefix
 
 from .endpoints import Endpoints
@@ -35,6 +34,7 @@ from .selectors import (
     parse,
     with_prefix,
 )
+from .version import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ def expected_sets(endpoints: Endpoints, family: int = 4, only: frozenset[str] | 
     """Every selector set that some policy of the snapshot needs, by name. Which of them a node holds depends on the
     endpoints it has; a set that it holds must have these members. `only` narrows the work to some names."""
     candidates = list(_candidates(endpoints, family))
-    closed = endpoints.pods_complete() and isinstance(endpoints.snapshot.cluster.calico_objects, Complete)
+    sets = listed(endpoints.snapshot, "calico_networksets", "calico_globalnetworksets")
+    closed = sets and endpoints.pods_complete()
     found: dict[str, ExpectedSet] = {}
     uses: dict[str, list[SetUse]] = {}
     for use, selector, port in _needed(endpoints.snapshot.cluster.policies.values):

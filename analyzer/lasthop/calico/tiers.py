@@ -7,8 +7,9 @@ from math import inf
 from typing import Any
 
 from lasthop.facts.calico import CalicoObject, Policy
-from lasthop.facts.evidence import Complete
 from lasthop.facts.snapshot import Snapshot
+
+from .version import listed
 
 _BUILT_IN = {
     "default": (1_000_000.0, "Deny"),
@@ -44,7 +45,7 @@ def tiers_of(snapshot: Snapshot) -> tuple[Tier, ...]:
     """Tiers that hold an enforced policy, in order, with their policies in order. A tier without its object sorts last
     (felix/calc/policy_sorter.go)."""
     policies, objects = snapshot.cluster.policies.values, snapshot.cluster.calico_objects
-    complete = isinstance(objects, Complete)
+    complete = listed(snapshot, "calico_tiers")
     tiers = {item.name: _read(item) for item in objects.values if item.kind == "Tier"}
     by_tier: dict[str, list[Policy]] = {}
     kube = {(policy.namespace, policy.name) for policy in policies if policy.kind == "KubernetesNetworkPolicy"}

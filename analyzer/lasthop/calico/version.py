@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lasthop.facts.evidence import Complete
 from lasthop.facts.netfilter import NetfilterRule, Ruleset
 from lasthop.facts.snapshot import Snapshot
 
@@ -125,6 +126,18 @@ def _tested_mark(rule: NetfilterRule) -> tuple[int, int] | None:
         if match.module == "mark" and match.option == "mark" and match.values and not match.negated:
             return _pair(match.values[0])
     return None
+
+
+def listed(snapshot: Snapshot, *ids: str) -> bool:
+    """True when the lists of these evidence ids ("calico_tiers") are all known whole: what they lack does not exist.
+
+    All of Calico's smaller kinds share one evidence state, which says nothing of a list that was never asked for; the
+    artifacts tell. A snapshot without artifacts (built by hand) holds everything.
+    """
+    if not isinstance(snapshot.cluster.calico_objects, Complete):
+        return False
+    taken = {artifact.id for artifact in snapshot.artifacts}
+    return not taken or taken.issuperset(ids)
 
 
 def felix_setting(snapshot: Snapshot, node: str, name: str) -> Any:
