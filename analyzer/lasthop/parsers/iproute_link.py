@@ -272,10 +272,11 @@ def read_link(stanza: Stanza, path: str, builder: ResultBuilder[Any]) -> Link:
 
 
 def parse_links(text: str, path: str) -> ParseResult[Link]:
-    """Links of `ip link` or `ip addr`, with or without -d, -s, -o. `ip -o addr` alone names no flags: no link then."""
+    """Links of `ip link` or `ip addr`, with or without -d, -s, -o. `ip -o addr` shows no links: `truncated` then."""
     builder: ResultBuilder[Link] = ResultBuilder(path, "links")
     for stanza in stanzas(text, builder):
         if not stanza.headed:
+            builder.truncated = True
             continue
         try:
             builder.values.append(read_link(stanza, path, builder))

@@ -16,7 +16,7 @@ from lasthop.facts.network import Ip, NextHop, Prefix, Route
 
 from .jsonitems import parse_items
 from .result import STRANGE, ResultBuilder, cite, numbered
-from .tokens import Strange, duration, ip, number, prefix, table
+from .tokens import Strange, duration, ip, number, prefix, table, tos
 
 TYPES = frozenset(
     ("unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit", "throw", "nat")
@@ -60,11 +60,6 @@ class _Draft:
     number: int = 0
     end: int = 0
     line: str = ""
-
-
-def _tos(text: str) -> int:
-    names = {"lowdelay": 0x10, "throughput": 8, "reliability": 4, "mincost": 2}
-    return names[text] if text in names else number(text)
 
 
 def _read_via(words: list[str], at: int) -> tuple[Ip, int]:
@@ -143,7 +138,7 @@ def _read_words(draft: _Draft, words: list[str], at: int) -> None:
             if ":" in draft.from_:
                 draft.six = True
         elif word in ("tos", "dsfield"):
-            draft.tos, at = _tos(words[at]), at + 1
+            draft.tos, at = tos(words[at]), at + 1
         elif word == "encap":
             start = at
             while at < len(words) and words[at] not in _ENCAP_END:
@@ -338,9 +333,8 @@ def _json_route(item: Mapping[str, Any], source: SourceRef, family: int) -> Rout
             scope=str(item.get("scope", "")),
             metric=int(item.get("metric", 0)),
             prefsrc=ip(item["prefsrc"]) if "prefsrc" in item else None,
-            tos=_tos(str(item["tos"])) if "tos" in item else 0,
+            tos=tos(str(item["tos"])) if "tos" in item else 0,
             mtu=int(metrics["mtu"]) if "mtu" in metrics else None,
-            mtu_lock=bool(metrics.get("lock", False)) or bool(metrics.get("mtu_lock", False)),
             encap=str(item.get("encap", "")),
             src_prefix=prefix(src, dst.version) if isinstance(src, str) and src != "all" else None,
             flags=frozenset(str(flag) for flag in item.get("flags", ())),
@@ -352,7 +346,7 @@ def _json_route(item: Mapping[str, Any], source: SourceRef, family: int) -> Rout
 
 
 def parse_routes_json(text: str, path: str, family: int = 4) -> ParseResult[Route]:
-    """Routes of `ip -j route`. Without -6 it is IPv4 only, also with `table all`."""
+    """Routes of `ip -j route`, of one or both families; it does not show whether a route's MTU is locked."""
     return parse_items(text, path, "routes", lambda item, source: _json_route(item, source, family))
 
 

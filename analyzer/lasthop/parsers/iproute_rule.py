@@ -10,7 +10,7 @@ from lasthop.facts.network import Ip, NextHop, NexthopObject, PolicyRoutingRule,
 
 from .jsonitems import parse_items
 from .result import STRANGE, ResultBuilder, cite, numbered
-from .tokens import Strange, ip, number, number_range, prefix, table, value_mask
+from .tokens import Strange, ip, number, number_range, prefix, table, tos, value_mask
 
 ACTIONS = frozenset(("blackhole", "unreachable", "prohibit", "nop"))
 
@@ -43,7 +43,7 @@ def _rule(line: str, source: SourceRef, family: int) -> PolicyRoutingRule:
         elif word == "fwmark":
             found["fwmark"], at = value_mask(words[at]), at + 1
         elif word in ("tos", "dsfield"):
-            found["tos"], at = number(words[at]), at + 1
+            found["tos"], at = tos(words[at]), at + 1
         elif word == "ipproto":
             found["ipproto"], at = words[at], at + 1
         elif word in ("sport", "dport", "uidrange"):
@@ -138,7 +138,7 @@ def _json_rule(item: Mapping[str, Any], source: SourceRef, family: int) -> Polic
         iif=str(item.get("iif", "")),
         oif=str(item.get("oif", "")),
         fwmark=fwmark,
-        tos=number(str(item["tos"])) if "tos" in item else None,
+        tos=tos(str(item["tos"])) if "tos" in item else None,
         ipproto=str(item.get("ipproto", "")),
         sport=_json_range(item, "sport"),
         dport=_json_range(item, "dport"),

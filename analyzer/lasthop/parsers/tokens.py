@@ -79,3 +79,16 @@ def table(text: str) -> tuple[int | None, str]:
 def duration(text: str) -> int:
     """"598sec" or "598" in seconds."""
     return number(text.removesuffix("sec").removesuffix("s"))
+
+
+_DSFIELD = {
+    "default": 0, "AF11": 0x28, "AF12": 0x30, "AF13": 0x38, "AF21": 0x48, "AF22": 0x50, "AF23": 0x58, "AF31": 0x68,
+    "AF32": 0x70, "AF33": 0x78, "AF41": 0x88, "AF42": 0x90, "AF43": 0x98, "CS1": 0x20, "CS2": 0x40, "CS3": 0x60,
+    "CS4": 0x80, "CS5": 0xA0, "CS6": 0xC0, "CS7": 0xE0, "EF": 0xB8, "lowdelay": 0x10, "throughput": 8, "reliability": 4,
+    "mincost": 2,
+}  # fmt: skip
+
+
+def tos(text: str) -> int:
+    """A TOS byte as iproute2 prints it: "0x10", or a name of its rt_dsfield file."""
+    return _DSFIELD[text] if text in _DSFIELD else int(text, 16) if text.isascii() and text.isalnum() else number(text)
