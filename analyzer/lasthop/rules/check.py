@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lasthop.errors import QueryRefused, RuleError
+from lasthop.errors import RuleError
 
 from .causes import causes
 from .gate import plan
@@ -33,8 +31,8 @@ def lint(rule: Rule) -> tuple[str, ...]:
     problems = list(_words(rule)) + list(_needs(rule))
     try:
         columns = LiteralStore({}).select(rule.query, (0,)).columns
-    except (QueryRefused, sqlite3.OperationalError) as error:
-        return (*problems, _friendly(rule, str(error)))
+    except RuleError as error:
+        return (*problems, str(error))
     shown = (*columns, "node")
     for text in (rule.message, *(f.command for f in rule.fix), *(f.on for f in rule.fix), *rule.verify):
         for name in PLACEHOLDER.findall(text):
@@ -67,18 +65,6 @@ def _needs(rule: Rule) -> Iterable[str]:
             yield f'the query reads {table}, but needs does not say "{kind}: presence" or "absence"'
 
 
-def _friendly(rule: Rule, message: str) -> str:
-    """SQLite's message with what was probably meant."""
-    table = re.search(r"no such table: (\S+)", message)
-    if table:
-        return f"no table {table[1]}{did_you_mean(table[1], all_layouts())}"
-    column = re.search(r"no such column: (?:(\w+)\.)?(\S+)", message)
-    if column:
-        names = {c.name for name in named_tables(rule.query) for c in all_layouts()[name].columns}
-        return f"no column {column[0].split(': ')[1]}{did_you_mean(column[2], names)}"
-    return f"the query is wrong: {message}"
-
-
 def check_query(rule: Rule) -> None:
     """Raises RuleError with everything that `lint` says. For rules that do not come with the program."""
     problems = lint(rule)
@@ -105,8 +91,8 @@ def _outcome(rule: Rule, test: RuleTest) -> str:
     for run in runs:
         try:
             answer = store.select(rule.query, run.places, rule.needs)
-        except (QueryRefused, sqlite3.OperationalError) as error:
-            return _friendly(rule, str(error))
+        except RuleError as error:
+            return str(error)
         for row in answer.rows:
             values = dict(zip(answer.columns, row, strict=True))
             values.setdefault("node", run.node)

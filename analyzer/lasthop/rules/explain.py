@@ -10,10 +10,13 @@ from lasthop.errors import UsageError
 from .causes import Cause, causes
 from .load import did_you_mean
 from .model import Rule
+from .store import all_layouts
 
 
 def explain(word: str, rules: Sequence[Rule]) -> str:
-    """The page of a rule id or cause code. Raises UsageError, with near names, when it is neither."""
+    """The page of a rule id or cause code; `tables` lists what queries may read. Raises UsageError with near names."""
+    if word.lower() == "tables":
+        return explain_tables()
     by_id = {rule.id: rule for rule in rules}
     known = causes()
     if word.upper() in by_id:
@@ -22,6 +25,17 @@ def explain(word: str, rules: Sequence[Rule]) -> str:
         code = word.lower()
         return explain_cause(known[code], [rule for rule in rules if rule.code == code])
     raise UsageError(f'"{word}" is neither a rule nor a cause code{did_you_mean(word, [*by_id, *known])}')
+
+
+def explain_tables() -> str:
+    """Every table with its columns, a line each: what a query may read."""
+    lines = []
+    for layout in all_layouts().values():
+        names = [column.name for column in layout.columns if not column.name.endswith(("_lo", "_hi"))]
+        keyed = {column.name for column in layout.columns if column.of}
+        shown = ", ".join(f"{name}*" if name in keyed else name for name in names)
+        lines += textwrap.wrap(f"{layout.name}: {shown}", 78, subsequent_indent="    ", break_on_hyphens=False)
+    return "\n".join([*lines, "", "* has _lo and _hi beside it: sortable keys of the address or prefix"]) + "\n"
 
 
 def explain_cause(cause: Cause, rules: Iterable[Rule] = ()) -> str:

@@ -51,13 +51,14 @@ class Guard:
         connection.set_authorizer(self._authorize)
         connection.set_progress_handler(self._over_time, 5_000)
 
-    def select(self, sql: str, seconds: float = MAX_SECONDS) -> Rows:
-        """The rows of one SELECT. Raises QueryRefused for anything that is not one, or that runs over its time;
-        sqlite3.OperationalError for a wrong one."""
+    def select(self, sql: str, seconds: float | None = None) -> Rows:
+        """The rows of one SELECT, given MAX_SECONDS by default. Raises QueryRefused for anything that is not one,
+        or that runs over its time; sqlite3.OperationalError for a wrong one."""
         if len(sql) > _MAX_SQL:
             raise QueryRefused(f"the query is longer than {_MAX_SQL} characters")
         self._closed, self._denied = True, ""
-        self._deadline = time.monotonic() + seconds
+        limit = MAX_SECONDS if seconds is None else seconds
+        self._deadline = time.monotonic() + limit
         try:
             cursor = self._connection.execute(sql)
             if cursor.description is None:
@@ -68,7 +69,7 @@ class Guard:
             if self._denied:
                 raise QueryRefused(f"the query {self._denied}; a rule may only SELECT from the fact tables") from error
             if "interrupted" in str(error):
-                raise QueryRefused(f"the query ran longer than {seconds:g} s") from error
+                raise QueryRefused(f"the query ran longer than {limit:g} s") from error
             if isinstance(error, sqlite3.OperationalError):
                 raise
             raise QueryRefused(f"the query was refused: {error}") from error

@@ -48,18 +48,28 @@ _CHOICES: Mapping[str, Sequence[str]] = {
 def load_pack(extra: Iterable[Path] = ()) -> tuple[Rule, ...]:
     """The shipped rules and those of the folders in `extra`, in the order of their ids.
 
-    Raises RuleError for a file that is not a rule, or an id given twice.
+    Raises RuleError for a file that is not a rule, a query that does not fit the tables, or an id given twice.
     """
     rules: dict[str, Rule] = {}
-    for folder in (rules_dir(), *extra):
+    shipped = rules_dir()
+    for folder in (shipped, *extra):
         if not folder.is_dir():
             raise RuleError(f"{folder}: no such folder of rules")
         for path in sorted(folder.rglob("*.yaml")):
             rule = load_rule(path)
+            if folder != shipped:
+                _check_stranger(rule)
             if rule.id in rules:
                 raise RuleError(f"{path}: the id {rule.id} is already taken by {rules[rule.id].path}")
             rules[rule.id] = rule
     return tuple(rules[key] for key in sorted(rules))
+
+
+def _check_stranger(rule: Rule) -> None:
+    """The shipped rules are checked when they are built; others when they are loaded."""
+    from .check import check_query
+
+    check_query(rule)
 
 
 def load_rule(path: Path) -> Rule:
@@ -94,7 +104,8 @@ def _read(path: Path) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean "x"?`, or "" when nothing known comes near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    near.sort(key=lambda other: other[:1] != word[:1])  # people rarely mistype the first letter
     return f'; did you mean "{near[0]}"?' if near else ""
 
 

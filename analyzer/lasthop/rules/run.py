@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -45,6 +44,8 @@ def run_rules(
                 findings += _ask(rule, store, run.node, run.places)
             except QueryRefused as refusal:
                 missing.append(NotEvaluated(rule.id, run.node, (str(refusal),)))
+            except RuleError as error:
+                raise RuleError(f"{rule.path}: {rule.id}: {error}") from error
     findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.rule or "", f.node, f.netns, f.object))
     return tuple(findings), tuple(missing)
 
@@ -56,10 +57,7 @@ def _expected_nodes(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _ask(rule: Rule, store: Store, node: str, visible: Iterable[int]) -> list[Finding]:
-    try:
-        answer = store.select(rule.query, visible, rule.needs)
-    except sqlite3.OperationalError as error:
-        raise RuleError(f"{rule.path}: {rule.id}: the query is wrong: {error}") from error
+    answer = store.select(rule.query, visible, rule.needs)
     found = [_finding(rule, store, node, dict(zip(answer.columns, row, strict=True))) for row in answer.rows]
     if answer.more:
         last = found[-1]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from lasthop.errors import QueryRefused
+from lasthop.errors import QueryRefused, RuleError
 from lasthop.facts.evidence import SourceRef
 from lasthop.facts.snapshot import Snapshot
 from lasthop.snapshot.columns import Column, Row, Sources, range_keys
@@ -24,6 +24,7 @@ from lasthop.snapshot.tables import (
 )
 
 from .guard import Guard, Rows
+from .load import did_you_mean
 from .walk_tables import WALK_TABLES, walk_rows
 
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
@@ -75,7 +76,8 @@ class Store:
     def select(self, sql: str, visible: Iterable[int], needs: Iterable[str] = ()) -> Rows:
         """Rows of the query over the facts of the places in `visible` (cluster objects are always visible).
 
-        The table `coverage` speaks of the kinds in `needs` at least. Raises QueryRefused or sqlite3.OperationalError.
+        The table `coverage` speaks of the kinds in `needs` at least. Raises QueryRefused for what rules may not do and
+        RuleError for a wrong query.
         """
         if _RAW in sql.lower():
             raise QueryRefused(f"the query names {_RAW}…; the tables without it are the ones that evidence gates")
@@ -89,7 +91,10 @@ class Store:
             self._db.execute(f"DELETE FROM {_RAW}scope")
             self._db.executemany(f"INSERT INTO {_RAW}scope VALUES (?)", ((place,) for place in scope))
             self._scope = scope
-        return self._guard.select(sql)
+        try:
+            return self._guard.select(sql)
+        except sqlite3.OperationalError as error:
+            raise RuleError(_friendly(str(error), named)) from error
 
     def _cover(self, wanted: set[str]) -> None:
         fresh = wanted - self._covered
@@ -126,6 +131,18 @@ class Store:
             where = f" WHERE {_RAW}place IN (SELECT place FROM {_RAW}scope)"
             self._db.execute(f"CREATE INDEX {raw}_place ON {raw} ({_RAW}place)")
         self._db.execute(f"CREATE VIEW {layout.name} AS SELECT {shown} FROM {raw}{where}")
+
+
+def _friendly(message: str, tables: Iterable[str]) -> str:
+    """SQLite's message with what was probably meant."""
+    table = re.search(r"no such table: (\S+)", message)
+    if table:
+        return f"no table {table[1]}{did_you_mean(table[1], all_layouts())}"
+    column = re.search(r"no such column: (?:\w+\.)?(\S+)", message)
+    if column:
+        names = {c.name for name in tables for c in all_layouts()[name].columns}
+        return f"no column {column[0].split(': ')[1]}{did_you_mean(column[1], names)}"
+    return f"the query is wrong: {message}"
 
 
 class SnapshotStore(Store):
