@@ -40,7 +40,7 @@ def text(word: str) -> str:
     from .names import near
 
     pack = load_pack()
-    known = {rule.id for rule in pack} | set(causes())
+    known = {rule.id for rule in pack} | set(causes()) | {"tables"}
     if word.upper() not in known and word.lower() not in known:
         raise UsageError(f"nothing is called {word}{near(word, (*known, *endings, 'model'))}")
     return page(word, pack)
