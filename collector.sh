@@ -2568,6 +2568,7 @@ finish() {
     [ "$FINISHED" = no ] || return 0
     FINISHED=yes
     trap '' INT TERM HUP
+    OUT=$ND/host REL=host/
     fi_status=$1 fi_exit=$2
     stop_captures
     if [ -n "$WATCHDOG" ]; then
@@ -2628,7 +2629,12 @@ on_signal() { # EXIT
         now
         epoch_of "$NOW"
         if [ "$CUR_ID" = batch ]; then
+            os_id=''
+            if read -r _ _ os_id 2>/dev/null <"$OUT/.now" && [ -n "$os_id" ]; then
+                printf '%s\tskipped:interrupted\t-\t%s\t0\t%s\n' "$os_id" "$EPOCH" "$CUR_CMD" >>"$OUT/.index"
+            fi
             batch_ingest "$OUT" 0 0
+            case $REL in pods/*) pod_meta nsenter >"$OUT/pod.meta" ;; esac
         elif [ -n "$CUR_ID" ]; then
             index_line "$CUR_ID" skipped:interrupted - "$EPOCH" 0 - - "$CUR_REL" "$CUR_CMD"
         fi

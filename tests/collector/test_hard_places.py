@@ -1,0 +1,99 @@
+"""Hangs inside a pod's netns, signals at bad moments, a container with next to no tools, the kubectl transport."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.collector.node import PODS, SHELLS, Node, Run, untar
+
+pytestmark = pytest.mark.lab
+
+HANG = "#!/bin/sh\n: >/run/now\ntrap '' TERM\nsleep 1000 & sleep 1000\nsleep 1000\n"
+# What the calico-node image does not have under its own name (its clean-up script's keep list).
+NOT_IN_CALICO_NODE = """tar head wc cut tr awk ps ss tcpdump nsenter setsid mktemp sha256sum sha1sum id uname df 
+readlink diff renice mawk gawk perl"""
+
+
+@pytest.mark.parametrize("shell", list(SHELLS))
+def test_hang_inside_a_pod_costs_one_command(shell: str) -> None:
+    run = Node(shell=shell, setup=PODS, stubs={"ss": HANG}).run(
+        "--only", "ip_addr,ss_listen,proc_net_tcp,ip_link_json", "--command-timeout", "1"
+    )
+    assert run.rc == 0, run.stderr
+    assert run.survivors == []
+    for pod in ("shop_web-1", "shop_web-2"):
+        found = {
+            name: run.status(f"pods/{pod}/{name}") for name in ("ip_addr", "ss_listen", "proc_net_tcp", "ip_link_json")
+        }
+        assert found == {"ip_addr": "ok", "ss_listen": "timeout", "proc_net_tcp": "ok", "ip_link_json": "ok"}
+    assert run.elapsed < 15
+
+
+def whole(run: Run, code: int) -> None:
+    assert run.rc == code, run.stderr
+    assert run.survivors == []
+    assert run.meta()["exit"] == [str(code)]
+
+
+def test_interrupt_inside_a_pod() -> None:
+    run = Node(setup=PODS, stubs={"ss": HANG}, signal="SIGTERM").run()
+    whole(run, 143)
+    assert run.status("host/ip4_route_all") == "ok"
+    assert run.status("pods/shop_web-1/ip_addr") == "ok"
+    assert run.status("pods/shop_web-1/ss_listen") == "skipped:interrupted"
+    assert "name=web-1" in run.node("pods/shop_web-1/pod.meta")
+
+
+def test_interrupt_during_capture_keeps_the_packets() -> None:
+    """Ctrl-C after the problem was reproduced: the usual way to end a capture."""
+    send = 'import socket; socket.socket(2, 2).sendto(b"x", ("10.65.0.2", 53))'
+    traffic = f"until pgrep -x tcpdump; do sleep 0.1; done; sleep 1.5; ip netns exec cni-1 python3 -c '{send}'; touch /run/now"
+    run = Node(setup=PODS, background=[traffic], signal="SIGINT").run(
+        "--pod", "shop/web-1", "--peer", "shop/web-2", "--capture", "50", "--profile", "quick"
+    )
+    whole(run, 130)
+    assert run.elapsed < 20
+    meta = dict(line.split("=", 1) for line in run.node("pcap/pod_shop_web-1_eth0.meta").splitlines())
+    assert meta["status"] == "ok"
+    assert int(meta["captured"]) > 0
+    assert run.status("pcap/pod_shop_web-1_eth0.pcap") == "ok"
+
+
+def test_container_with_next_to_no_tools() -> None:
+    run = Node(setup=PODS, hide=NOT_IN_CALICO_NODE.split(), piped=True).run("--stdout", "--profile", "quick")
+    assert run.rc == 0, run.stderr
+    assert run.status("host/ip4_route_all") == "ok"
+    assert run.status("host/iptables_nft_save") == "ok"
+    assert run.status("host/ss_listen") == "missing"
+    assert run.index()["host/ip_link"]["bytes"] == str(len(run.files["nodes/lhcol-node/host/ip_link.out"]))
+    assert run.meta()["status"] == ["running", "complete"]
+
+
+KUBECTL = """#!/bin/sh
+case "$1 $2" in
+'get pods') echo 'kube-system calico-node-x1' ;;
+'exec -i')
+  [ "$3 $4 $5 $6 $7 $8 $9" = '-n kube-system calico-node-x1 -c calico-node -- sh' ] || exit 9
+  shift 8; exec "$@" ;;
+*) exit 1 ;;
+esac
+"""
+
+
+def test_cluster_by_kubectl() -> None:
+    run = Node(setup=PODS, stubs={"kubectl": KUBECTL}, keep=["kubectl"]).run(
+        "--nodes",
+        "n1",
+        "--via",
+        "kubectl",
+        "--only",
+        "uname",
+        "--pod",
+        "shop/web-1",
+        "--port",
+        "tcp/80",
+        first=("cluster",),
+    )
+    assert run.rc == 0, run.stderr
+    inner = untar(run.files["n1.tar.gz"])
+    assert "question_port=80" in inner["nodes/lhcol-node/node.meta"].decode()
