@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from lasthop.bundle import Bundle
@@ -84,15 +85,14 @@ def _node(
         return _netns_field(place, kind, lambda: "", lambda: "")
 
     host = LazyNetNS(name, "host", host_load)
+    host_backend = cache(lambda: plain_backend(place))  # asked by every pod, and it reads a large file
 
     def pod(key: str) -> NetNS:
         inner = Place.of(reader, by_place.get((name, f"pod:{key}"), []))
         return LazyNetNS(
             name,
             f"pod:{key}",
-            lambda kind: _netns_field(
-                inner, kind, lambda: plain_backend(place), lambda: _host_interface(snapshot, bundle, name, key)
-            ),
+            lambda kind: _netns_field(inner, kind, host_backend, lambda: _host_interface(snapshot, bundle, name, key)),
         )
 
     every = [a for (node, _), artifacts in by_place.items() if node == name for a in artifacts]

@@ -51,9 +51,13 @@ class Reader:
     lines: int = 0
     _results: dict[tuple[Artifact, str], ParseResult[Any]] = field(default_factory=dict)
     _counted: set[tuple[str, int]] = field(default_factory=set)
+    _last: tuple[Artifact, str] | None = None
 
     def text(self, artifact: Artifact) -> str:
-        return self.bundle.artifact_text(artifact)
+        """Several parsers read one file in a row: the last text is kept, so that it is decoded once."""
+        if self._last is None or self._last[0] is not artifact:
+            self._last = artifact, self.bundle.artifact_text(artifact)
+        return self._last[1]
 
     def parse(self, artifact: Artifact, name: str, parser: Parser) -> ParseResult[Any]:
         """`name` distinguishes the parsers that read the same file (links and addresses of `ip addr`)."""

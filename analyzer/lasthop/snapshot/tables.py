@@ -55,6 +55,13 @@ def _chains(netns: NetNS) -> Iterator[netfilter.Chain]:
             yield from ruleset.chains(table)
 
 
+def _static_chains(netns: NetNS) -> Iterator[netfilter.Chain]:
+    """Chains that are not kube-proxy's per Service: a few hundred, where those may be tens of thousands."""
+    for chain in _chains(netns):
+        if not chain.name.startswith(("KUBE-SEP-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-XLB-")):
+            yield chain
+
+
 def _rules(only_base: bool) -> Callable[[NetNS], Iterator[netfilter.NetfilterRule]]:
     def fetch(netns: NetNS) -> Iterator[netfilter.NetfilterRule]:
         for ruleset in _rulesets(netns):
@@ -93,6 +100,7 @@ TABLES: Mapping[str, Table] = {
         _table("neighbours", "neighbour", network.Neighbour, "netns", "neighbours", "neighbours6"),
         _table("fdb_entries", "fdb_entry", network.FdbEntry, "netns", "fdb"),
         _table("netfilter_chains", "chain", netfilter.Chain, "netns", "rulesets", fetch=_chains),
+        _table("static_chains", "static_chain", netfilter.Chain, "netns", "rulesets", fetch=_static_chains),
         _table("hook_rules", "hook_rule", netfilter.NetfilterRule, "netns", "rulesets", fetch=_rules(True)),
         _table("netfilter_rules", "rule", netfilter.NetfilterRule, "netns", "rulesets", fetch=_rules(False)),
         _table("nft_chains", "nft_chain", netfilter.NftBaseChain, "netns", "nft_chains"),
