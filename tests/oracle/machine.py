@@ -175,6 +175,8 @@ class Machine:
                 lines.append(f"{flag} rule add pref 6 iif lo ipproto {proto} prohibit")
         for line in lines:
             _run("ip", *line.split())
+        # Without any rule that needs it, the kernel does not track connections in a namespace.
+        _run("nft", "add table inet lho; add chain inet lho tracking; add rule inet lho tracking ct state new")
         # Registered first, so at equal priority legacy tables are asked after those of nft.
         for family in (4, 6):
             for table in LEGACY_TABLES:
@@ -200,7 +202,7 @@ class Machine:
                 continue
             _run(SAVE[(backend, family)] + "-restore", text=EMPTY)
         if any(backend == "nft" for backend, _ in self.loaded):
-            _run("nft", "flush", "ruleset")
+            _run("nft", "flush ruleset ip; flush ruleset ip6")
         self.loaded.clear()
         if self.sets_loaded:
             for attempt in range(100):  # nftables lets go of a set a moment after its rules are gone

@@ -120,7 +120,9 @@ class RulesetGenerator:
     def m_ports(self) -> str:
         head = "" if self.proto in ("tcp", "udp", "sctp") else self.protocol(("tcp", "udp", "sctp")) + " "
         side = self.rng.choice(("--sport", "--dport", "--dport"))
-        return f"{head}-m {self.proto} {self.bang()}{side} {self.pool.port_range()}"
+        ports = self.pool.port_range()
+        # "! --dport 0:65535" never matches and iptables-save does not print it.
+        return f"{head}-m {self.proto} {'' if ports in (':65535', '0:') else self.bang()}{side} {ports}"
 
     def m_flags(self) -> str:
         head = "" if self.proto == "tcp" else self.protocol(("tcp",)) + " "
@@ -235,13 +237,17 @@ class RulesetGenerator:
     def m_comment(self) -> str:
         return '-m comment --comment "a \\"quoted\\" comment -j DROP"'
 
-    def match(self) -> str:
+    def match(self, used: set[str]) -> str:
+        """One match of a kind that is not in `used` yet (iptables-nft-save prints two uses of one match wrongly)."""
         choices: list[tuple[int, Callable[[], str]]] = [
             (10, self.m_address), (6, self.m_ports), (3, self.m_flags), (3, self.m_icmp), (5, self.m_multiport),
             (8, self.m_mark), (5, self.m_state), (3, self.m_conntrack), (7, self.m_set), (2, self.m_iprange),
             (1, self.m_length), (1, self.m_ttl), (1, self.m_tos), (3, self.m_addrtype), (1, self.m_comment),
         ]  # fmt: skip
-        return self.rng.choices([c for _, c in choices], [w for w, _ in choices])[0]()
+        left = [(weight, build) for weight, build in choices if build.__name__ not in used]
+        build = self.rng.choices([c for _, c in left], [w for w, _ in left])[0]
+        used.add(build.__name__)
+        return build()
 
     def interfaces(self, chain: str) -> str:
         words = []
@@ -343,13 +349,10 @@ class RulesetGenerator:
         used: set[str] = set()
         for _ in range(self.rng.choices((0, 1, 2, 3), (10, 45, 35, 10))[0]):
             before = self.proto
-            text = self.match()
-            first = text.split()[-2] if " -" in text else text
-            kind = text.replace("! ", "").split()[0] if text.replace("! ", "").startswith(("-s", "-d")) else first
-            if kind in used or " -p " in " " + text and any(" -p " in " " + part for part in parts):
+            text = self.match(used)
+            if " -p " in " " + text and any(" -p " in " " + part for part in parts):
                 self.proto = before
                 continue
-            used.add(kind)
             parts.append(text)
         body = " ".join(part for part in parts if part)
         target = self.target(table, chain if base else "", later)

@@ -15,7 +15,7 @@ from lasthop.facts.network import Ip
 from lasthop.facts.snapshot import NetNS
 from lasthop.facts.trace import Mark, Packet
 
-from .extensions.protocols import ICMP, ICMPV6, TCP, WITH_PORTS, protocol_number
+from .extensions.protocols import GRE, ICMP, ICMPV6, TCP, WITH_PORTS, protocol_number
 from .tcp_states import next_state
 
 Tuple4 = tuple[Ip, Ip, int | None, int | None]
@@ -179,10 +179,10 @@ class ConntrackTable:
         """The connection with this tuple and whether it is its reply direction."""
         for connection in self.made:
             if connection.proto == proto and connection.zone == zone:
+                if connection.reply == t:  # first: it decides where both directions look the same
+                    return connection, True
                 if connection.original == t:
                     return connection, False
-                if connection.reply == t:
-                    return connection, True
         found = self.index.by_key.get((zone, proto, t))
         if found is None or id(found[0]) in self.gone:
             return None
@@ -290,9 +290,20 @@ class ConntrackTable:
                 return self.without(connection).lookup(packet)
             if state != "IGNORE":
                 status = connection.status
-                if state == "ESTABLISHED" and connection.state in ("SYN_RECV", "ESTABLISHED"):
-                    status = status | {"ASSURED"} if is_reply or "SEEN_REPLY" in status else status
+                if "SEEN_REPLY" not in status and index == "RST":
+                    # tcp_packet: a reset that is the only answer deletes the entry, the packet still belongs to it.
+                    note = "a reset without an answer before ends the connection"
+                    word = "ESTABLISHED" if is_reply else "NEW"
+                    return Lookup(_attach(packet, connection, word, is_reply), self.without(connection), connection, note)
+                if (
+                    state == "ESTABLISHED"
+                    and connection.state in ("SYN_RECV", "ESTABLISHED")
+                    and "SEEN_REPLY" in status
+                ):
+                    status = status | {"ASSURED"}
                 connection = replace(connection, state=state, status=status)
+        if connection.proto == GRE and "SEEN_REPLY" in connection.status:
+            connection = replace(connection, status=connection.status | {"ASSURED"})
         if is_reply and "SEEN_REPLY" not in connection.status:
             connection = replace(connection, status=connection.status | {"SEEN_REPLY"})
             word = "ESTABLISHED"

@@ -89,6 +89,9 @@ class CompiledSet:
                 except (ValueError, KeyError, IndexError):
                     self.complete = False
         self.order = sorted(self.tables, reverse=True)
+        self.nets: set[tuple[int, object]] | None = None
+        if self.type == "hash:net,iface":
+            self.nets = {(lengths[0], key[0]) for lengths, table in self.tables.items() for key in table}
 
     def _add(self, entry: SetEntry) -> None:
         assert self.dims is not None
@@ -145,6 +148,10 @@ class CompiledSet:
             entry = self.tables[lengths].get(tuple(key))
             if entry is not None:
                 return entry
+            if self.nets is not None and (lengths[0], key[0]) in self.nets:
+                # hash:net,iface: the longest net decides, whatever interfaces its elements name (`multi` of
+                # ip_set_hash_netiface.c).
+                return None
         return None
 
 

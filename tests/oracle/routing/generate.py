@@ -13,6 +13,7 @@ TABLES = (254, 100, 101)
 HOSTS = ("10.1.0.9", "10.1.0.10", "10.2.0.9", "10.2.5.9", "10.3.0.9", "10.3.3.3", "10.4.0.9", "172.16.5.5", "192.0.2.7")
 PREFIXES = ("default", "10.1.0.0/24", "10.1.0.9", "10.1.0.8/29", "10.2.0.0/16", "10.2.5.0/24", "10.2.5.9", "10.3.0.0/16",
             "10.3.3.3", "10.4.0.0/24", "172.16.0.0/12", "172.16.5.5", "192.0.2.0/24", "10.0.0.0/8")  # fmt: skip
+ZERO_NET = "0.9.9.9"
 MARK_PORTS = {1001: 1, 1002: 2, 1003: 3}
 """UDP destination port -> mark that the router's mangle PREROUTING sets."""
 
@@ -109,8 +110,8 @@ def _rule(rng: random.Random, priority: int) -> str:
 
 
 def _packet(rng: random.Random, own: list[str]) -> Packet:
-    src = rng.choice((*HOSTS, *HOSTS, *own, "127.0.0.1", "0.1.2.3", "224.0.0.9"))
-    dst = rng.choice((*HOSTS, *HOSTS, *HOSTS, *own, "127.0.0.1", "0.9.9.9"))
+    src = rng.choice((*HOSTS, *HOSTS, *own, "127.0.0.1", "0.1.2.3", "0.0.0.0", "224.0.0.9"))
+    dst = rng.choice((*HOSTS, *HOSTS, *HOSTS, *own, "127.0.0.1", ZERO_NET))
     dport = rng.choice((53, 80, *MARK_PORTS))
     return Packet(
         4, "udp", ip_address(src), ip_address(dst), sport=4000, dport=dport, length=60, df=False,

@@ -18,7 +18,7 @@ from pathlib import Path
 from lasthop.facts.trace import Packet
 from tests.oracle.wire import decode, frame
 
-from .generate import HOSTS, MARK_PORTS, PORTS, Setup, neighbour
+from .generate import HOSTS, MARK_PORTS, PORTS, ZERO_NET, Setup, neighbour
 
 CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -100,7 +100,7 @@ class RoutingMachine:
         neighbours = [
             f"neigh replace {ip} lladdr {mac(port, 2)} dev {port} nud permanent"
             for port in PORTS
-            for ip in (*HOSTS, *(neighbour(other) for other in PORTS))
+            for ip in (*HOSTS, ZERO_NET, *(neighbour(other) for other in PORTS))
         ]
         run("ip", "-4", "-force", "-batch", "-", text="\n".join(neighbours) + "\n", check=False)
 

@@ -58,7 +58,8 @@ def _condition(match: Match) -> Field:
         proto = protocol_number(text)
         if proto is None:
             raise ValueError(text)
-        return lambda p: protocol_number(p.proto) == proto
+        # An ICMP error belongs to the connection of the packet that it quotes.
+        return lambda p: protocol_number((p.quoted or p if p.ctstate == "RELATED" else p).proto) == proto
     if option in ("ctorigsrc", "ctorigdst", "ctreplsrc", "ctrepldst"):
         value, mask = parse_masked(text)
         destination = option.endswith("dst")
