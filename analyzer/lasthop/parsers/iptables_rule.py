@@ -98,6 +98,9 @@ def _tokenise_escaped(text: str) -> list[str]:
     return tokens
 
 
+_MARKS = frozenset("-!")
+
+
 def _is_option(token: str) -> bool:
     return token[:1] == "-" and type(token) is not Quoted and len(token) > 1 and not token[1].isdigit()
 
@@ -109,28 +112,30 @@ def _is_not(token: str) -> bool:
 def _options(tokens: list[str]) -> Iterator[tuple[str, bool, tuple[str, ...]]]:
     """(option as printed, negated, values) one after the other. Raises Strange with the rest of the rule."""
     at, end = 0, len(tokens)
+    marks = [token[:1] in _MARKS and (_is_option(token) or _is_not(token)) for token in tokens]
+    marks.append(True)
     while at < end:
         start = at
         option = tokens[at]
-        negated = _is_not(option)
+        negated = option == "!" and marks[at]
         if negated:
             at += 1
             option = tokens[at] if at < end else ""
-        if not _is_option(option):
+        if not marks[at] or option[:1] != "-":
             raise Strange(" ".join(tokens[start:]))
         at += 1
+        first = at
         if option in _FREE_TEXT:
-            yield option, negated, tuple(map(str, tokens[at : at + 1]))
             at += 1
-            continue
-        if at + 1 < end and _is_not(tokens[at]) and not _is_option(tokens[at + 1]) and not negated:
+        elif not marks[at]:
+            at = marks.index(True, at)
+        elif at + 1 < end and tokens[at] == "!" and not marks[at + 1] and not negated:
             # iptables 1.4.2 and older: the "!" stands behind the option.
             negated = True
-            at += 1
-        first = at
-        while at < end and (tokens[at][:1] not in "-!" or not (_is_option(tokens[at]) or _is_not(tokens[at]))):
-            at += 1
-        yield option, negated, tuple(map(str, tokens[first:at]))
+            first = at + 1
+            at = marks.index(True, first)
+        values = tokens[first:at]
+        yield option, negated, tuple(map(str, values)) if at - first > 1 else (str(values[0]),) if values else ()
 
 
 @lru_cache(maxsize=65536)
