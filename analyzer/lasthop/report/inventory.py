@@ -37,8 +37,11 @@ class MatrixRow:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
+    """`cluster` are (kind, state, why) of the objects that belong to no node."""
+
     kinds: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
+    cluster: tuple[tuple[str, str, str], ...]
 
 
 def matrix(bundle: BundleHealth) -> Matrix:
@@ -46,20 +49,25 @@ def matrix(bundle: BundleHealth) -> Matrix:
     cells: dict[str, dict[str, list[CoverageCell]]] = {}
     for cell in order.coverage(bundle):
         kind = "pods" if cell.netns.startswith("pod:") else cell.kind
-        cells.setdefault(cell.node or "cluster", {}).setdefault(kind, []).append(cell)
-    found = {kind for row in cells.values() for kind in row}
-    kinds = [kind for kind in _USUAL if kind in found] + sorted(found - set(_USUAL))
-    names = sorted(name for name in cells if name != "cluster") + (["cluster"] if "cluster" in cells else [])
-    tables = []
-    for name in names:
-        row = []
-        for kind in kinds:
-            here = cells[name].get(kind, [])
-            state = next((state for state in _WORST if any(cell.state == state for cell in here)), "")
-            told = "; ".join(dict.fromkeys(_told(cell) for cell in here if cell.state == state and cell.why))
-            row.append((state, visible(told)))
-        tables.append(MatrixRow(visible(name), tuple(row)))
-    return Matrix(tuple(visible(kind) for kind in kinds), tuple(tables))
+        cells.setdefault(cell.node, {}).setdefault(kind, []).append(cell)
+    cluster = cells.pop("", {})
+    kinds = _order({kind for row in cells.values() for kind in row})
+    rows = tuple(
+        MatrixRow(visible(name), tuple(_state(cells[name].get(kind, [])) for kind in kinds)) for name in sorted(cells)
+    )
+    objects = tuple((visible(kind), *_state(cluster[kind])) for kind in _order(set(cluster)))
+    return Matrix(tuple(visible(kind) for kind in kinds), rows, objects)
+
+
+def _order(kinds: set[str]) -> list[str]:
+    return [kind for kind in _USUAL if kind in kinds] + sorted(kinds - set(_USUAL))
+
+
+def _state(cells: list[CoverageCell]) -> tuple[str, str]:
+    """The worst state and why; ("", "") where nothing is said."""
+    state = next((state for state in _WORST if any(cell.state == state for cell in cells)), "")
+    told = dict.fromkeys(_told(cell) for cell in cells if cell.state == state and cell.why)
+    return state, visible("; ".join(told))
 
 
 def _told(cell: CoverageCell) -> str:
@@ -97,10 +105,8 @@ def inventory(bundle: BundleHealth, *, width: int, color: bool, verbose: int) ->
     table = matrix(bundle)
     for row in table.rows:
         held = [kind for kind, (state, _) in zip(table.kinds, row.cells, strict=True) if state == "complete"]
-        if held:
-            canvas.add()
-            canvas.add(canvas.paint(f"{row.name} holds", "strong"))
-            canvas.labelled("", ", ".join(held), most=6)
+        _held(canvas, row.name, held)
+    _held(canvas, "the cluster's objects", [kind for kind, state, _ in table.cluster if state == "complete"])
     missing = gaps(bundle)
     if missing:
         canvas.add()
@@ -116,6 +122,13 @@ def inventory(bundle: BundleHealth, *, width: int, color: bool, verbose: int) ->
     _listed(canvas, "files that no parser claims", bundle.unrecognised, None if verbose else 10)
     _listed(canvas, "about the bundle", bundle.warnings, None)
     return "\n".join(canvas.lines) + "\n"
+
+
+def _held(canvas: Canvas, name: str, kinds: list[str]) -> None:
+    if kinds:
+        canvas.add()
+        canvas.add(canvas.paint(f"{name}: complete", "strong"))
+        canvas.labelled("", ", ".join(kinds), most=6)
 
 
 def _folded(cells: list[CoverageCell]) -> Iterable[CoverageCell]:

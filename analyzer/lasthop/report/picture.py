@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from lasthop.diagnosis.result import Endpoint, FlowResult, Verdict
+from lasthop.diagnosis.result import Endpoint, FlowResult
 from lasthop.facts.trace import Finding, Hop, Outcome, Sighting, Step, Trace
 
 from .text import clip, clip_middle, columns, visible
@@ -21,11 +21,14 @@ Key = tuple[str, str, int]
 GUTTER, GAP, PITCH, PAD = 78, 30, 70, 40
 TOP, LANES, BOTTOM = 40, (118, 222), 292
 NARROWEST = {"wire": 92, "pod": 142, "node": 150, "outside": 136, "service": 150}
-MOST_DOTS = 5
+MOST_DOTS = 4
 GLYPHS = {"ok": "✓", "bad": "✕", "unknown": "?", "note": "–", "na": "·"}
 _STATES = {Outcome.PASS: "ok", Outcome.STOP: "bad", Outcome.UNKNOWN: "unknown", Outcome.INFO: "note"}
 _WEIGHT = ("note", "ok", "unknown", "bad")
-_FOLDED_FIRST = ("mtu", "neighbour", "conntrack", "POSTROUTING", "fdb", "link", "PREROUTING", "route", "encap")
+_FOLDED_FIRST = (
+    "mtu", "neighbour", "conntrack", "POSTROUTING", "fdb", "OUTPUT", "PREROUTING", "link", "INPUT", "route", "decap",
+    "encap",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,8 @@ def _complete(keys: list[Key], flow: FlowResult) -> list[Key]:
     if not keys:
         keys = _end(flow.src)[::-1]
     delivered = flow.request is not None and flow.request.disposition.value == "DELIVERED"
-    if delivered or keys[-1][0] == "outside":
+    arrived = keys[-1][0] == "pod" and len(keys) > 1
+    if delivered or arrived or keys[-1][0] == "outside":
         return list(dict.fromkeys(keys))
     rest = _end(_target(flow))
     if rest and rest[0] in keys:
@@ -181,11 +185,13 @@ def _complete(keys: list[Key], flow: FlowResult) -> list[Key]:
 
 
 def _target(flow: FlowResult) -> Endpoint:
-    """The destination; of a Service the backend of the first branch that breaks, by its label."""
-    if flow.dst.kind == "service":
-        for branch in flow.branches:
-            if branch.verdict in (Verdict.BREAK, Verdict.PARTIAL):
-                return Endpoint("service", branch.label)
+    """The destination; of a Service the address that the last packet of the trace was on its way to."""
+    if flow.dst.kind == "service" and flow.request is not None:
+        for hop in reversed(flow.request.hops):
+            for step in reversed(hop.steps):
+                packet = step.after or step.before
+                if packet is not None and packet.dst != flow.dst.ip:
+                    return Endpoint("service", str(packet.dst))
     return flow.dst
 
 
@@ -294,6 +300,7 @@ def _draw(
         placed[frame.key] = dots or [Dot(frame.x + frame.width / 2, y, "na", "", f"{frame.full}: not reached")]
     _mark_breaks(placed, breaks)
     line = [dot for frame in frames for dot in placed[frame.key]]
+    line = _unreached(line, lost=back and _lost(out))
     out.dots += line
     for left, right in pairwise(line):
         inset = -14 if back else 14
@@ -308,6 +315,22 @@ def _draw(
             half = columns(text) * 3.7 + 6
             x = min(max(dot.x, half), max(out.width - half, half))
             out.notes.append(Note(x, y - 42, dot.x, text))
+
+
+def _lost(out: Picture) -> bool:
+    """True when the request stops: no answer to it can have been sent."""
+    return any(dot.state == "bad" for dot in out.dots)
+
+
+def _unreached(line: list[Dot], *, lost: bool) -> list[Dot]:
+    """What the walk found to pass behind the place where the packet is lost is not drawn as passed."""
+    out = []
+    for dot in line:
+        if lost and dot.state != "na":
+            dot = replace(dot, state="na", title=f"not reached; {dot.title}")
+        out.append(dot)
+        lost = lost or dot.state == "bad"
+    return out
 
 
 def _dot(x: float, y: float, group: _Group, hop: Hop | None, href: str) -> Dot:
@@ -344,6 +367,8 @@ def _why(lane: dict[Key, list[_Group]], dot: Dot, anchor: str, breaks: list[Find
                 stop = next((step for step in group.steps if step.outcome is Outcome.STOP), None)
                 if stop is not None:
                     return clip(visible(stop.where or stop.detail or stop.stage), 44)
+    if breaks and breaks[0].disposition is not None:
+        return breaks[0].disposition.value.replace("_", " ").lower()
     return clip(visible(breaks[0].title), 44) if breaks else ""
 
 
@@ -379,9 +404,7 @@ def _taps(
     direction = ("request", "reply")[index]
     frames_by_key = {frame.key: frame for frame in out.frames}
     used: dict[float, int] = {}
-    for sighting in sightings:
-        if sighting.direction != direction:
-            continue
+    for sighting in _merged(sightings, direction):
         base = ("pod", sighting.netns[4:]) if sighting.netns.startswith("pod:") else ("node", sighting.node)
         key = next((key for key in placed if key[:2] == base), None)
         if key is None:
@@ -393,12 +416,25 @@ def _taps(
             # the packet did not come as far as this tap: it stands at the frame's far side
             frame = frames_by_key[key]
             x = frame.x + 12 if index else frame.x + frame.width - 12
+        elif dots[0 if entered else -1].state == "bad":
+            x += 20 if index else -20
         count = used.get(x, 0)
         used[x] = count + 1
         told = "seen" if sighting.seen else "capture running, never seen"
         frames = f", {len(sighting.frames)} frames" if sighting.frames else ""
         title = visible(f"{sighting.node} {sighting.interface}: {told}{frames}")
         out.taps.append(Tap(x + 14 * count, LANES[index] - 27, sighting.seen, title))
+
+
+def _merged(sightings: tuple[Sighting, ...], direction: str) -> list[Sighting]:
+    """One per capture point: seen when any packet of this direction was."""
+    points: dict[tuple[str, str, str], Sighting] = {}
+    for sighting in sightings:
+        if sighting.direction == direction:
+            point = (sighting.node, sighting.netns, sighting.interface)
+            if point not in points or (sighting.seen and not points[point].seen):
+                points[point] = sighting
+    return list(points.values())
 
 
 def _description(flow: FlowResult) -> str:

@@ -179,10 +179,10 @@ def _broken(canvas: Canvas, flow: FlowView, found: FindingView) -> None:
     for quote in found.quotes[: 2 if canvas.tight else 3]:
         if canvas.narrow:
             canvas.add("  " + canvas.paint(clip_middle(quote.short, canvas.width - 2), "muted"))
-            if quote.text:
-                canvas.add("    " + clip(quote.text.strip(), canvas.width - 4))
+            if _telling(quote.text):
+                canvas.add("    " + clip(_telling(quote.text), canvas.width - 4))
             continue
-        text = quote.text.strip()
+        text = _telling(quote.text)
         room = canvas.width - LABEL - 2
         source = clip_middle(quote.short, max(min(room // 2, 36), room - columns(text)))
         text = clip(text, room - columns(source))
@@ -198,6 +198,11 @@ def _broken(canvas: Canvas, flow: FlowView, found: FindingView) -> None:
         canvas.command("fix", fix.on, fix.command, "changes the node" if fix.changes else "read-only")
     if found.verify:
         canvas.command("check", found.node if found.node else "", found.verify[0], "read-only")
+
+
+def _telling(text: str) -> str:
+    """The cited text, "" where it says nothing by itself (the opening bracket of an object)."""
+    return text.strip() if any(char.isalnum() for char in text) else ""
 
 
 def _without_break(canvas: Canvas, view: ReportView, flow: FlowView) -> None:
@@ -249,10 +254,14 @@ def _also(canvas: Canvas, view: ReportView, flow: FlowView | None, html: str) ->
         needless = flow is not None and flow.verdict in (Verdict.BREAK, Verdict.NO_BREAK) and not flow.missing
         parts.append(_plural(gaps, "gap") + (" (not needed here)" if needless else ""))
     text = ", ".join(parts)
-    if html:
-        text = f"{text}   → {html}" if text else f"→ {html}"
+    told = f"{text}   → {html}" if text else f"→ {html}"
+    if html and not canvas.narrow and columns(told) <= canvas.width - LABEL:
+        text, html = told, ""
     if text:
-        canvas.labelled("also" if parts else "page", text, most=1 if not html else 3)
+        canvas.labelled("also" if parts else "page", text, most=1)
+    if html:
+        # a path is never cut, so that it can be copied
+        canvas.add(("  " if canvas.narrow else canvas.paint("  page   ", "muted")) + f"→ {html}")
 
 
 def _details(canvas: Canvas, view: ReportView, verbose: int) -> None:
@@ -275,7 +284,7 @@ def _details(canvas: Canvas, view: ReportView, verbose: int) -> None:
             else:
                 _title(canvas, f"{line.label}: {line.disposition.value}, stage by stage like the {twin.label}")
         for branch in flow.branches:
-            tag = f"{GLYPHS[branch.verdict]} {branch.share} {branch.label}"
+            tag = f"{GLYPHS[branch.verdict]} {branch.share} {branch.label} {branch.target}"
             canvas.add()
             canvas.add(canvas.paint(tag, VERDICT_STYLE[branch.verdict]) + f"  request {branch.request}, "
                        f"reply {branch.reply}")  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from fractions import Fraction
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _INVISIBLE = "\u200b-\u200d\u2028\u2029\u2060-\u2064\ufeff\ufff9-\ufffb"
@@ -118,3 +119,9 @@ def cite(path: str, line: int, end_line: int = 0) -> str:
     if line <= 0:
         return shown
     return f"{shown}:{line}-{end_line}" if end_line > line else f"{shown}:{line}"
+
+
+def share_label(share: Fraction) -> str:
+    """"1/3"; the kernel keeps a share in 32 bits, so 1431655765/4294967296 is "1/3" to people; else a percentage."""
+    near = share.limit_denominator(100)
+    return str(near) if abs(near - share) < Fraction(1, 10**6) else f"{float(share):.2%}"

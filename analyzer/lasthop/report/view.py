@@ -16,7 +16,7 @@ from lasthop.facts.evidence import SourceRef
 from lasthop.facts.trace import Command, Finding, MissingEvidence, Sighting, Trace
 
 from . import order
-from .text import cite, short_path, visible
+from .text import cite, share_label, short_path, visible
 from .walk import WalkView, walk
 
 GLYPHS = {
@@ -128,6 +128,7 @@ class MissingView:
 @dataclass(frozen=True, slots=True)
 class BranchView:
     label: str
+    target: str
     share: str
     verdict: Verdict
     request: str
@@ -211,7 +212,7 @@ def tuple_text(flow: FlowResult) -> str:
 
 def share_text(share: Fraction) -> str:
     """"1/3 of new connections"; "" for all of them."""
-    return "" if share == 1 else f"{share} of new connections"
+    return "" if share == 1 else f"{share_label(share)} of new connections"
 
 
 def _flow(index: int, flow: FlowResult, context: Context) -> FlowView:
@@ -251,7 +252,8 @@ def _branch(anchor: str, branch: Branch) -> BranchView:
 
     return BranchView(
         label=visible(branch.label),
-        share=str(branch.share),
+        target=_branch_target(branch),
+        share=share_label(branch.share),
         verdict=branch.verdict,
         request=ending(branch.request),
         reply=ending(branch.reply),
@@ -259,6 +261,19 @@ def _branch(anchor: str, branch: Branch) -> BranchView:
             walk(f"{anchor}-{trace.direction}", trace) for trace in (branch.request, branch.reply) if trace is not None
         ),
     )
+
+
+def _branch_target(branch: Branch) -> str:
+    """Where the branch leads: the pod that its request reaches, else the address that it is on its way to."""
+    hops = branch.request.hops if branch.request is not None else ()
+    if len(hops) > 1 and hops[-1].netns.startswith("pod:"):
+        return visible(hops[-1].netns[4:])
+    for hop in reversed(hops):
+        for step in reversed(hop.steps):
+            packet = step.after or step.before
+            if packet is not None:
+                return str(packet.dst) if packet.dport is None else f"{packet.dst} port {packet.dport}"
+    return ""
 
 
 def _finding(rank: int, finding: Finding, context: Context) -> FindingView:

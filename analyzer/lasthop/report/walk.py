@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lasthop.facts.trace import Disposition, Hop, Outcome, Packet, RuleVisit, Step, Trace, Truth
 
-from .text import cite, short_path, visible
+from .text import cite, share_label, short_path, visible
 
 OUTCOME_GLYPHS = {Outcome.PASS: "✓", Outcome.STOP: "✕", Outcome.UNKNOWN: "?", Outcome.INFO: "·"}
 OUTCOME_WORDS = {
@@ -71,7 +71,7 @@ class WalkView:
     endings: tuple[str, ...]
     assumptions: tuple[str, ...]
     choices: tuple[tuple[str, str, str], ...]
-    """(where, label, exact share)."""
+    """(where, label, share)."""
 
     @property
     def label(self) -> str:
@@ -109,9 +109,9 @@ def walk(anchor: str, trace: Trace) -> WalkView:
         packet=trace.packet,
         disposition=trace.disposition,
         stages=tuple(_stage(f"{anchor}-{i}", hop, step) for i, (hop, step) in enumerate(stages, 1)),
-        endings=tuple(ending.value for ending in trace.endings),
+        endings=tuple(dict.fromkeys(ending.value for ending in trace.endings)) if len(set(trace.endings)) > 1 else (),
         assumptions=tuple(visible(text) for text in trace.assumptions),
-        choices=tuple((visible(c.where), visible(c.label), str(c.share)) for c in trace.choices),
+        choices=tuple((visible(c.where), visible(c.label), share_label(c.share)) for c in trace.choices),
     )
 
 
