@@ -221,7 +221,7 @@ def _summary(
     if verdict is Verdict.PARTIAL:
         broken = [branch for branch in branches if branch.verdict is Verdict.BREAK]
         share = sum((branch.share for branch in broken), Fraction(0))
-        return f"{len(broken)} of {len(branches)} ways break ({share} of new connections): {breaks[0].title}"
+        return f"{len(broken)} of {len(branches)} ways break ({share.limit_denominator(100)} of new connections): {breaks[0].title}"
     if breaks:
         return breaks[0].title
     if verdict is Verdict.NO_BREAK:
