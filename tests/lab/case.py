@@ -34,7 +34,8 @@ class Break:
 class Case:
     """`target` is `pod NS/NAME` or `service NS/NAME`; `symptoms` are the results that a broken try may show.
 
-    With `asked` off the collector is not told which flow is broken.
+    With `asked` off the collector is not told which flow is broken. `quiet` (healthy cases):
+    no finding above info is right.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Case:
     size: int = 0
     tries: int = 3
     asked: bool = True
+    quiet: bool = True
     harmless: tuple[str, ...] = field(default_factory=tuple)
 
     @property

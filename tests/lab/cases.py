@@ -51,6 +51,29 @@ def healthy() -> tuple[Case, ...]:
             size=LARGE,
             harmless=(own_block, "the other node was not collected and is not needed"),
         ),
+        Case(
+            "healthy-with-oddities",
+            "A working flow among things that look like faults: FORWARD policy DROP, foreign drops, a FAILED neighbour",
+            bgp(),
+            CLIENT,
+            f"pod {SERVER}",
+            "no-break",
+            prepare=(
+                Command("node1", "iptables-nft -P FORWARD DROP"),
+                Command("node1", "iptables-nft -I FORWARD -p tcp --dport 9999 -j DROP"),
+                Command("node1", "ip route add blackhole 10.65.200.0/26"),
+                Command("node2", "iptables-nft -t raw -I PREROUTING -s 203.0.113.0/24 -j DROP"),
+                Command("node2", "lab-probe 10.10.1.99 9 tcp 0 4"),
+            ),
+            size=LARGE,
+            harmless=(
+                "FORWARD policy DROP on node1: Calico's accept at the end of FORWARD comes first",
+                "foreign drops on both nodes: the flow does not match them",
+                "blackhole 10.65.200.0/26 on node1, which BIRD spreads: nobody's block",
+                "neighbour 10.10.1.99 FAILED on node2: no such machine, not on the way",
+            ),
+            quiet=False,
+        ),
     )
 
 

@@ -182,6 +182,9 @@ def each_alone(cluster: Cluster, case: Case) -> list[str]:
 def describe(case: Case, saw: dict[str, str], alone: list[str], archives: list[Path], arguments: str) -> dict[str, Any]:
     address, port = case.address
     spec = case.spec
+    expected: dict[str, Any] = {"verdict": case.verdict, "breaks": [expectation(item) for item in case.breaks]}
+    if case.verdict == "no-break":
+        expected["findings"] = "none above info" if case.quiet else "any"
     return {
         "name": case.name,
         "title": case.title,
@@ -205,7 +208,7 @@ def describe(case: Case, saw: dict[str, str], alone: list[str], archives: list[P
         "collected_with": arguments,
         "client_saw": {**saw, **({"with_each_fault_alone": alone} if alone else {})},
         "bundles": [path.name for path in archives],
-        "expected": {"verdict": case.verdict, "breaks": [expectation(item) for item in case.breaks]},
+        "expected": expected,
         "harmless": list(case.harmless),
     }
 
