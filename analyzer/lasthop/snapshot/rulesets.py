@@ -132,7 +132,9 @@ def _no_legacy(place: Place, family: int, default: str) -> Evidence[Ruleset] | N
     for artifact in place.artifacts.get(f"ip{six}_tables_names", ()):
         if artifact.status is Status.SKIPPED and artifact.why == "no-file":
             return Absent(AbsentReason.NOT_APPLICABLE, "the kernel has no legacy tables", (artifact,))
-        if artifact.status is Status.OK and artifact.rc == 0 and not place.reader.text(artifact).strip():
+        if place.reader.text(artifact).strip():
+            return None
+        if artifact.status is Status.OK and artifact.rc == 0:
             return Absent(AbsentReason.NOT_APPLICABLE, "no legacy table exists", (artifact,))
     # iptables-nft-save looks at the same file and says so on stderr; its silence counts only where stderr was kept
     for identity in (f"ip{six}tables_nft_save", f"ip{six}tables_save"):
