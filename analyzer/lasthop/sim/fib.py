@@ -229,8 +229,6 @@ class Fib:
                     continue
                 if route.src_prefix is not None and (flow.src is None or flow.src not in route.src_prefix):
                     continue
-                if rule.suppress_prefixlength is not None and length <= rule.suppress_prefixlength:
-                    return None
                 if route.type == "throw":
                     return None
                 if route.type in ("blackhole", "unreachable", "prohibit"):
@@ -240,6 +238,9 @@ class Fib:
                     return Lookup("unknown", route, why="the nexthop object is not known", decides="ip_nexthop")
                 if not usable:
                     continue
+                # fib_rules_lookup asks suppress() only of a lookup that succeeded: error routes are never suppressed.
+                if rule.suppress_prefixlength is not None and length <= rule.suppress_prefixlength:
+                    return None
                 total = sum(hop.weight for hop in usable)
                 shares = tuple((hop, Fraction(hop.weight, total)) for hop in usable)
                 return Lookup(route.type, route, shares, rule, sources=(route.source, *cited))
@@ -330,10 +331,13 @@ class Fib:
 
 
 def _covers(touches: str, dst: Ip, table: TableKey) -> int | None:
-    """Length of the doubtful prefix when it covers dst, else None. `touches` is a prefix, or "default"."""
+    """Length of the doubtful prefix when it covers dst, else None. `touches` is a prefix, "default", or "table <id>" for
+    a table that was not collected."""
     text = touches.split()[0]
     if text == "default":
         return 0
+    if text == "table":
+        return 128 if touches.split()[1:] == [str(table)] else None
     try:
         prefix = ip_network(text, strict=False)
     except ValueError:
