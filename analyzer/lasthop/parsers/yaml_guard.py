@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from .yaml_subset import Unusual, read_subset
+
 MAX_DEPTH = 100
 MAX_ALIASES = 10
 
@@ -57,8 +59,11 @@ def load_yaml(text: str) -> Any:
     depth is checked first: by an upper bound from columns and brackets, and where that does not settle it by the
     event stream, which does not recurse.
     """
-    _check(text)
-    return yaml.load(text, Loader=StringsLoader)
+    try:
+        return read_subset(text)
+    except Unusual:
+        _check(text)
+        return yaml.load(text, Loader=StringsLoader)
 
 
 def _check(text: str) -> None:
