@@ -12,6 +12,7 @@ from lasthop.report.json_report import dumps, report
 from tests.conftest import REPO
 
 from . import build
+from .golden import FOLDER, NAMES
 
 SCHEMA = json.loads((REPO / "docs" / "report.schema.json").read_text(encoding="utf-8"))
 
@@ -59,3 +60,9 @@ def test_no_control_character_reaches_the_output_and_the_value_stays() -> None:
     assert build.ESC in names
     assert build.RTL in names
     assert "half\ufffdpair" in names
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_format_is_the_committed_one(name: str) -> None:
+    """`make golden` rewrites the files after a deliberate change."""
+    assert dumps(build.ALL[name]()) == (FOLDER / f"{name}.json").read_text(encoding="utf-8")
