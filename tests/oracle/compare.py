@@ -114,9 +114,12 @@ def _carry(router: SimulatedRouter, packet: Packet, packets: list[Packet]) -> Fa
     return fate
 
 
-def run_case(machine: Machine, case: Case, packets: list[Packet] | None, rng: random.Random, count: int) -> Result:
+def run_case(
+    machine: Machine, case: Case, packets: list[Packet] | None, rng: random.Random, count: int, loaded: bool = False
+) -> Result:
     """Load, send, read back, simulate, compare. Without `packets` a script is made up."""
-    machine.load(case.rules, case.sets, case.loose)
+    if not loaded:
+        machine.load(case.rules, case.sets, case.loose)
     sets = machine.save_sets()
     ipsets: tuple[IpSet, ...] = parse_ipsets(sets, "ipset").values if sets else ()
     if packets is None:

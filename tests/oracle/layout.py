@@ -8,6 +8,7 @@ that the router itself sends come from OWN_SOURCES.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from lasthop.facts.network import Ip
@@ -48,11 +49,13 @@ BY_NAME = {port.name: port for port in PORTS}
 OWN_SOURCES = {4: "10.77.0.1", 6: "fd77::1"}
 
 
+@cache
 def own_addresses(family: int) -> tuple[Ip, ...]:
     values = [port.own4 if family == 4 else port.own6 for port in PORTS]
     return tuple(ip_address(value) for value in [*values, OWN_SOURCES[family]])
 
 
+@cache
 def networks(family: int) -> tuple[tuple[IPv4Network | IPv6Network, str], ...]:
     """(prefix, interface) of every route that leads out."""
     found: list[tuple[IPv4Network | IPv6Network, str]] = []
@@ -63,6 +66,7 @@ def networks(family: int) -> tuple[tuple[IPv4Network | IPv6Network, str], ...]:
     return tuple(found)
 
 
+@cache
 def out_interface(ip: Ip) -> str | None:
     """The interface that the router uses for `ip`; "" when it is its own; None when there is no route."""
     if ip in own_addresses(ip.version):

@@ -99,7 +99,7 @@ def run(
             if not load_accepted(machine, case, totals):
                 totals.refused += 1
                 continue
-            result = run_case(machine, case, None, rng, per_case)
+            result = run_case(machine, case, None, rng, per_case, loaded=True)
             if result.differences:
                 again = run_case(machine, case, result.sent, rng, per_case)
                 if not again.differences:

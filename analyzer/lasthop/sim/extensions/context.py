@@ -93,7 +93,8 @@ class Context:
         self.dst = int(packet.dst)
         self.sport = packet.sport
         self.dport = packet.dport
-        self.iif = "" if self.hook in ("OUTPUT", "POSTROUTING") else packet.iif
+        # POSTROUTING still knows the input interface of forwarded packets (ip_output, kernel 5.7 and newer).
+        self.iif = "" if self.hook == "OUTPUT" else packet.iif
         self.oif = "" if self.hook in ("PREROUTING", "INPUT") else packet.oif
         self.mark = packet.mark
         self.ctmark = packet.ctmark
