@@ -161,7 +161,8 @@ class Fib:
             if not matched:
                 continue
             if rule.action == "goto":
-                index = next((i for i, other in enumerate(rules) if other.priority >= (rule.goto or 0)), len(rules))
+                # Only a rule of exactly that priority is a target; without one the goto does nothing ("unresolved").
+                index = next((i for i, other in enumerate(rules) if other.priority == rule.goto), index)
                 continue
             if rule.action == "nop":
                 continue

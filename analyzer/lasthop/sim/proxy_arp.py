@@ -13,7 +13,7 @@ from lasthop.facts.evidence import SourceRef
 from lasthop.facts.trace import Disposition, Outcome, Packet, Step
 
 from .kernel_state import KernelState
-from .routing import route_input
+from .routing import Decision, route_input
 
 
 def answers(host: KernelState, dev: str, packet: Packet) -> Step:
@@ -22,7 +22,15 @@ def answers(host: KernelState, dev: str, packet: Packet) -> Step:
     `packet` carries the asking address as `src` and the asked one as `dst`.
     """
     decisions = route_input(host, replace(packet, iif=dev), dev)
-    decision = decisions[0]
+    steps = [_answer(host, dev, packet, decision) for decision in decisions]
+    if len({step.outcome for step in steps}) > 1:
+        # One hash of the two addresses picks the next hop, for good; which one is not computed here.
+        return replace(steps[0], outcome=Outcome.UNKNOWN, detail=f"proxy ARP on {dev} depends on the next hop chosen",
+                       disposition=None)  # fmt: skip
+    return steps[0]
+
+
+def _answer(host: KernelState, dev: str, packet: Packet, decision: Decision) -> Step:
     last = decision.steps[-1] if decision.steps else None
     if decision.kind == "local":
         return Step("gateway-neighbour", Outcome.PASS, f"{packet.dst} is an address of the node", last.sources

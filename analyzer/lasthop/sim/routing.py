@@ -132,10 +132,9 @@ def _martian(state: KernelState, packet: Packet, dev: str) -> Decision | None:
     reason = ""
     if src.is_multicast or int(src) == 0xFFFFFFFF:
         reason = f"source {src} is multicast or broadcast"
-    elif int(src) >> 24 == 0:
-        reason = f"source {src} is in 0.0.0.0/8"
-    elif int(dst) >> 24 == 0:
-        reason = f"destination {dst} is in 0.0.0.0/8"
+    elif not int(src) or not int(dst):
+        # Only 0.0.0.0 itself since Linux 5.3 (ipv4_is_zeronet); the whole of 0.0.0.0/8 before.
+        reason = "source or destination is 0.0.0.0"
     elif (src.is_loopback or dst.is_loopback) and dev != "lo":
         local_net = state.conf_or(dev, "route_localnet")
         if local_net is None:
