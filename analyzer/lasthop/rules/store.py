@@ -23,6 +23,7 @@ from lasthop.snapshot.tables import (
     table_rows,
 )
 
+from .derived import DERIVED, derived_rows
 from .guard import Guard, Rows
 from .load import did_you_mean
 from .walk_tables import WALK_TABLES, walk_rows
@@ -35,9 +36,9 @@ Place = tuple[str, str]
 
 @cache
 def all_layouts() -> Mapping[str, Layout]:
-    """Every table that a query may name: facts, bookkeeping, and the walk's own."""
+    """Every table that a query may name: facts, bookkeeping, what is derived, and the walk's own."""
     walk = {name: Layout(name, columns, "cluster", "") for name, columns in WALK_TABLES.items()}
-    return {**layouts(), **walk}
+    return {**layouts(), **DERIVED, **walk}
 
 
 def _readable(name: str) -> bool:
@@ -167,6 +168,8 @@ class SnapshotStore(Store):
             return ()
         if name in WALK_TABLES:
             return walk_rows(self._flows, name, self.sources)
+        if name in DERIVED:
+            return derived_rows(self._snapshot, name, self.sources)
         return table_rows(self._snapshot, name, self.sources)
 
 
