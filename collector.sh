@@ -45,7 +45,7 @@ Where to:
 cluster:
   --nodes A,B,...      node names (ssh: host names or user@host)
   --via ssh|kubectl    kubectl: through each node's calico-node pod (no pod netns from there)
-  --parallel N         nodes at a time (4)
+  --parallel N         nodes at a time (4; with --capture all of them, and their captures end together)
   --node-timeout S     give up on a node after S seconds (profile's budget + 60)
 
 The last line on stdout is the archive's path. Exit: 0 complete, 10 partial (archive written), 11 nothing written,
@@ -55,7 +55,7 @@ USAGE
 
 # ---------------------------------------------------------------------------------------------------------- options
 MODE=node PODS_ASKED='' PEER='' Q_PROTO='' Q_PORT='' CAPTURE=0 PROBE=no PROFILE=standard ONLY='' DRY=no DIR=''
-STDOUT=no QUIET=no LEFTOVER='' NODES='' VIA=ssh PARALLEL=4 NODE_TIMEOUT=0 NODE_NAME='' CMD_TIMEOUT=0 ARGS_SHOWN=''
+STDOUT=no QUIET=no LEFTOVER='' NODES='' VIA=ssh PARALLEL=4 NODE_TIMEOUT=0 NODE_NAME='' CMD_TIMEOUT=0 CAPTURE_AT=0 ARGS_SHOWN=''
 
 die_usage() {
     printf 'collector.sh: %s (--help shows the options)\n' "$1" >&2
@@ -143,7 +143,7 @@ parse_options() {
         --stdout-auto) STDOUT=auto ;;
         --quiet | -q) QUIET=yes ;;
         --pod | --peer | --port | --capture | --profile | --only | --dir | --pack-leftover | --nodes | --via | --parallel | \
-            --node-timeout | --node-name | --command-timeout)
+            --node-timeout | --node-name | --command-timeout | --capture-at)
             [ $# -ge 2 ] || die_usage "$1 needs a value"
             option_with_value "$1" "$2"
             shift
@@ -210,6 +210,10 @@ option_with_value() {
     --command-timeout)
         is_number "$2" || die_usage "--command-timeout wants seconds, not $2"
         CMD_TIMEOUT=$2
+        ;;
+    --capture-at)
+        is_number "$2" || die_usage "--capture-at wants seconds since 1970, not $2"
+        CAPTURE_AT=$2
         ;;
     esac
 }
@@ -861,6 +865,8 @@ mask() {
     sed -E \
         -e 's/("kubectl\.kubernetes\.io\/last-applied-configuration"[[:space:]]*:[[:space:]]*)"([^"\\]|\\.)*"/\1"removed"/g' \
         -e 's/("[A-Za-z0-9_.-]*([Tt]oken|[Pp]assword|[Pp]asswd|[Ss]ecret|-key-data|-certificate-data|etcd_key|etcd_cert|etcd_ca_cert)"[[:space:]]*:[[:space:]]*)"([^"\\]|\\.)*"/\1"removed"/g' \
+        -e 's/(\\"[A-Za-z0-9_.-]*([Tt]oken|[Pp]assword|[Pp]asswd|[Ss]ecret|-key-data|-certificate-data|etcd_key|etcd_cert|etcd_ca_cert)\\"[[:space:]]*:[[:space:]]*\\")[^"\]*/\1removed/g' \
+        -e 's/((token|password|client-key-data|client-certificate-data):[[:space:]]+)[^\[:space:]"]+/\1removed/g' \
         -e 's/(password[[:space:]]+)"[^"]*"/\1"removed"/g' \
         -e 's/(--?[A-Za-z-]*(token|password|passwd|secret)[A-Za-z-]*[= ])[^ ]+/\1removed/g' \
         -e 's/([A-Za-z_]*(TOKEN|PASSWORD|PASSWD|SECRET)[A-Za-z_]*=)[^ ]+/\1removed/g' \
@@ -1307,7 +1313,9 @@ sec_bird() {
         return 0
     fi
     [ -n "$BIRD_PID" ] && have sed || return 0
-    for sb_file in "/proc/$BIRD_PID/root/etc/calico/confd/config"/*.cfg "/proc/$BIRD_PID/root/etc/bird"/*.conf; do
+    set -- "/proc/$BIRD_PID/root/etc/calico/confd/config"/*.cfg
+    [ -f "$1" ] || set -- "/proc/$BIRD_PID/root/etc/bird"/*.conf
+    for sb_file; do
         [ -f "$sb_file" ] || continue
         [ -r "$sb_file" ] || continue
         sb_name=${sb_file##*/}
@@ -1972,8 +1980,12 @@ sec_capture() {
     fi
     capture_ready
     now
-    cp_end=$((NOW + CAPTURE * 100))
-    BUDGET_END=$((BUDGET_END + CAPTURE * 100))
+    # Nodes that are collected together start when they are ready and end together.
+    cp_wait=0
+    if [ "$CAPTURE_AT" -gt 0 ]; then cp_wait=$((CAPTURE_AT - T0 - NOW / 100)); fi
+    if [ "$cp_wait" -lt 0 ] || [ "$cp_wait" -gt 120 ]; then cp_wait=0; fi
+    cp_end=$((NOW + (cp_wait + CAPTURE) * 100))
+    BUDGET_END=$((BUDGET_END + (cp_wait + CAPTURE) * 100))
     if [ "$PROBE" = yes ]; then
         sec_probe
     else
@@ -2816,7 +2828,13 @@ main_cluster() {
     for mc_pod in $PODS_ASKED; do set -- "$@" --pod "$mc_pod"; done
     [ -z "$PEER" ] || set -- "$@" --peer "$PEER"
     case $Q_PROTO in '') ;; icmp*) set -- "$@" --port "$Q_PROTO" ;; *) set -- "$@" --port "$Q_PROTO/$Q_PORT" ;; esac
-    [ "$CAPTURE" -eq 0 ] || set -- "$@" --capture "$CAPTURE"
+    mc_go=0
+    if [ "$CAPTURE" -gt 0 ]; then
+        # Time for every node to save its state first.
+        mc_go=$((T0 + 25))
+        PARALLEL=1000
+        set -- "$@" --capture "$CAPTURE" --capture-at "$mc_go"
+    fi
     [ "$PROBE" = no ] || set -- "$@" --probe
     [ -z "$ONLY" ] || set -- "$@" --only "$ONLY"
     [ "$QUIET" = no ] || set -- "$@" --quiet
@@ -2854,6 +2872,10 @@ main_cluster() {
         done
         sleep "$TICK"
         poll_nodes
+        if [ "$mc_go" -gt 0 ] && [ $((T0 + NOW / 100)) -ge "$mc_go" ] && [ -n "$RUNNING" ]; then
+            warn_plain "capturing for $CAPTURE seconds: reproduce the problem NOW"
+            mc_go=0
+        fi
     done
     cluster_finish
 }

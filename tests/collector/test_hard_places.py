@@ -10,7 +10,7 @@ pytestmark = pytest.mark.lab
 
 HANG = "#!/bin/sh\n: >/run/now\ntrap '' TERM\nsleep 1000 & sleep 1000\nsleep 1000\n"
 # What the calico-node image does not have under its own name (its clean-up script's keep list).
-NOT_IN_CALICO_NODE = """tar head wc cut tr awk ps ss tcpdump nsenter setsid mktemp sha256sum sha1sum id uname df 
+NOT_IN_CALICO_NODE = """tar head wc cut tr awk ps ss tcpdump nsenter setsid mktemp sha256sum sha1sum id uname df
 readlink diff renice mawk gawk perl"""
 
 
@@ -47,7 +47,8 @@ def test_interrupt_inside_a_pod() -> None:
 def test_interrupt_during_capture_keeps_the_packets() -> None:
     """Ctrl-C after the problem was reproduced: the usual way to end a capture."""
     send = 'import socket; socket.socket(2, 2).sendto(b"x", ("10.65.0.2", 53))'
-    traffic = f"until pgrep -x tcpdump; do sleep 0.1; done; sleep 1.5; ip netns exec cni-1 python3 -c '{send}'; touch /run/now"
+    ready = "until pgrep -x tcpdump; do sleep 0.1; done; sleep 1.5"
+    traffic = f"{ready}; ip netns exec cni-1 python3 -c '{send}'; touch /run/now"
     run = Node(setup=PODS, background=[traffic], signal="SIGINT").run(
         "--pod", "shop/web-1", "--peer", "shop/web-2", "--capture", "50", "--profile", "quick"
     )
@@ -97,3 +98,45 @@ def test_cluster_by_kubectl() -> None:
     assert run.rc == 0, run.stderr
     inner = untar(run.files["n1.tar.gz"])
     assert "question_port=80" in inner["nodes/lhcol-node/node.meta"].decode()
+
+
+def test_tools_of_calico_node() -> None:
+    """The node lacks tools that the calico-node container has: its mount namespace, the node's network."""
+    felix = (
+        "cp /usr/bin/sleep /run/calico-node; unshare -m sh -c 'umount /usr/bin /usr/sbin; exec /run/calico-node 300'"
+    )
+    wait = "until pgrep -x calico-node; do sleep 0.05; done\n"
+    node = Node(setup=PODS, hide=["ipset", "nft"], background=[felix], before=wait)
+    run = node.run("--only", "ipset_save,nft_ruleset,uname")
+    assert run.rc == 0, run.stderr
+    assert "create cali40s:abc hash:net" in run.node("host/ipset_save.out")
+    assert "table ip filter" in run.node("host/nft_ruleset.out")
+    assert run.index()["host/ipset_save"]["command"].startswith("nsenter -t ")
+
+
+UID = "5f1b2c3d-1111-4000-8000-000000000001"
+CGROUPS = {
+    "systemd, v2": f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID.replace('-', '_')}.slice/"
+    "cri-containerd-0123456789abcdef.scope",
+    "cgroupfs, v1": f"4:memory:/kubepods/besteffort/pod{UID}/0123456789abcdef\n"
+    f"1:name=systemd:/kubepods/besteffort/pod{UID}/0123456789abcdef",
+    "kind": f"0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{UID.replace('-', '_')}.slice/"
+    "cri-containerd-0123456789abcdef.scope",
+}
+
+
+@pytest.mark.parametrize("driver", list(CGROUPS))
+def test_pod_found_by_cgroup(driver: str) -> None:
+    """No CNI cache: the pod's uid is in its process's cgroup, its name in kubelet's log folder."""
+    lines = CGROUPS[driver].replace("\n", "\\n")
+    background = (
+        f"printf '{lines}\\n' >/run/cgroup; "
+        "exec nsenter -n/run/netns/cni-1 sh -c 'mount --bind /run/cgroup /proc/$$/cgroup; "
+        "echo $$ >/run/pid; sleep 300; :'"
+    )
+    setup = PODS + f"rm /var/lib/cni/results/*\nmkdir -p /var/log/pods/shop_db-0_{UID}\n"
+    run = Node(setup=setup, background=[background], before="until [ -s /run/pid ]; do sleep 0.05; done").run(
+        "--only", "ip_addr"
+    )
+    pod = dict(line.split("=", 1) for line in run.node("pods/shop_db-0/pod.meta").splitlines())
+    assert (pod["uid"], pod["found_by"], pod["container_ids"]) == (UID, "cgroup", "0123456789abcdef")

@@ -259,13 +259,27 @@ case $2 in
 nodes) echo node/n1 ;;
 services) printf '%s' '{"items":[{"metadata":{"annotations":{'
   printf '%s\\n' '"kubectl.kubernetes.io/last-applied-configuration": "{\\"x\\":\\"TOPSECRET4\\"}"},"name":"s"}}]}' ;;
+configmap)
+  printf '%s' '{"data": {"cni_network_config": "{\\n \\"k8s_auth_token\\": \\"TOPSECRET9\\"}",'
+  printf '%s\\n' ' "kubeconfig.conf": "user:\\n token: TOPSECRET10\\n"}}' ;;
 *) echo '{"items": []}' ;;
 esac
 """
-    node = Node(setup=setup, stubs={"kubectl": kubectl})
+    setup += r"""
+mkdir -p /etc/calico/confd/config /var/log/calico/cni
+printf 'protocol bgp Mesh { password "TOPSECRET5"; }' >/etc/calico/confd/config/bird.cfg
+printf 'with --token=TOPSECRET6 and Bearer TOPSECRET7 to https://user:TOPSECRET8@host' >/var/log/calico/cni/cni.log
+"""
+    bird = "cp /usr/bin/sleep /run/bird; exec /run/bird 300"
+    node = Node(setup=setup, stubs={"kubectl": kubectl}, background=[bird], before="sleep 0.3")
     run = node.run()
     everything = b"\n".join(run.files.values())
     assert b"TOPSECRET" not in everything
+    assert run.node("host/bird_config_bird.out") == 'protocol bgp Mesh { password "removed"; }'
+    assert "https://removed@host" in run.node("host/log_calico_cni.out")
+    config = json.loads(run.text("cluster/kube_configmap_calico_config.out"))["data"]
+    assert json.loads(config["cni_network_config"]) == {"k8s_auth_token": "removed"}
+    assert config["kubeconfig.conf"] == "user:\n token: removed\n"
     # What carries no secret is still there, as valid JSON.
     services = json.loads(run.text("cluster/kube_services.out"))
     assert services["items"][0]["metadata"]["name"] == "s"
