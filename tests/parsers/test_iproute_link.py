@@ -160,6 +160,13 @@ def test_strange_address_touches_its_interface() -> None:
     assert result.touches == ("eth0",)
 
 
+def test_strange_detail_could_have_been_an_address() -> None:
+    text = "2: eth0: <UP> mtu 1500 qdisc noqueue\n    inte 10.20.0.3/24 scope global eth0\n    RX: bytes packets\n"
+    result = parse_addresses(text + "    5 6\n    7 8\n", "a")
+    assert [line.source.line for line in result.unparsed] == [2, 5]
+    assert result.touches == ("eth0", "eth0")
+
+
 def test_json() -> None:
     text = (
         '[{"ifindex":2,"link_index":4,"ifname":"eth0","flags":["BROADCAST","UP","LOWER_UP"],"mtu":1450,"qdisc":"noqueue",'

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from lasthop.facts.evidence import ParseResult
+from lasthop.facts.evidence import ParseResult, SourceRef
 from lasthop.facts.netfilter import NetfilterRule
 from lasthop.parsers import counters
-from lasthop.parsers.conntrack import parse_conntrack
+from lasthop.parsers.conntrack import parse_conntrack, read_common, read_words
 from lasthop.parsers.iproute_addr import parse_addresses, parse_addresses_json, parse_links_json
 from lasthop.parsers.iproute_link import parse_links
 from lasthop.parsers.iproute_neigh import parse_fdb, parse_fdb_json, parse_neighbours, parse_neighbours_json
@@ -175,6 +175,18 @@ def test_other_tables_of_text_and_json_agree(name: str, of_text: Parser, of_json
         assert sorted(map(repr, (without(x, *moving) for x in of_text(text, path).values))) == sorted(
             map(repr, (without(x, *moving) for x in of_json(json, path).values))
         ), path
+
+
+def test_the_short_way_through_conntrack_lines_says_what_the_long_one_says() -> None:
+    common = 0
+    for path, command, text in outputs():
+        if command.startswith("conntrack -L"):
+            for line in text.splitlines():
+                source = SourceRef(path, 1, line)
+                fast = read_common(line, source)
+                assert fast is None or fast == read_words(line.split(), source)
+                common += fast is not None
+    assert common > 1000
 
 
 def spelled(rule: NetfilterRule) -> list[str]:

@@ -33,6 +33,49 @@ _QUIET = frozenset(
 )  # fmt: skip
 
 
+# Nearly every line of a dump has this shape; a node has up to a few hundred thousand of them.
+_COMMON = re.compile(
+    r"\s*(?:(ipv4|ipv6)\s+\d+ )?(tcp      6|udp      17) (\d+) (?:([A-Z][A-Z_0-9]+) )?"
+    r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) (?:packets=(\d+) bytes=(\d+) )?(\[UNREPLIED\] )?"
+    r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) (?:packets=(\d+) bytes=(\d+) )?(\[ASSURED\] )?"
+    r"(?:mark=(\d+) )?(?:zone=(\d+) )?use=\d+\s*$",
+    re.ASCII,
+)
+_STATUS = {
+    (False, False): frozenset[str](), (True, False): frozenset({"UNREPLIED"}), (False, True): frozenset({"ASSURED"}),
+    (True, True): frozenset({"UNREPLIED", "ASSURED"}),
+}  # fmt: skip
+
+
+def read_common(line: str, source: SourceRef) -> ConntrackEntry | None:
+    """What read_words says of the line, faster, for the common shape of TCP and UDP entries; None for any other."""
+    match = _COMMON.match(line)
+    if match is None:
+        return None
+    (family, proto, timeout, state, src, dst, sport, dport, packets, octets, unreplied, rsrc, rdst, rsport, rdport,
+     rpackets, roctets, assured, mark, zone) = match.groups()  # fmt: skip
+    if state is not None and state not in _TCP_STATES:
+        return None
+    original = ConntrackTuple(ip(src), ip(dst), int(sport), int(dport))
+    counted = packets is not None and rpackets is not None
+    return ConntrackEntry(
+        proto[:3],
+        original,
+        ConntrackTuple(ip(rsrc), ip(rdst), int(rsport), int(rdport)),
+        source,
+        state or "",
+        _STATUS[unreplied is not None, assured is not None],
+        int(timeout),
+        int(mark or 0),
+        int(zone or 0),
+        0,
+        0,
+        (int(packets), int(rpackets)) if counted else None,
+        (int(octets), int(roctets)) if counted else None,
+        _FAMILIES[family] if family else original.src.version,
+    )
+
+
 def _tuple(fields: dict[str, str]) -> ConntrackTuple:
     icmp = None
     if "type" in fields:
@@ -70,7 +113,8 @@ def _head(words: list[str], status: set[str]) -> tuple[int | None, str, int]:
     return family, proto, at + 2
 
 
-def _entry(words: list[str], source: SourceRef) -> ConntrackEntry:
+def read_words(words: list[str], source: SourceRef) -> ConntrackEntry:
+    """One line of any shape. Raises ValueError or another of result.STRANGE on what is not understood."""
     status: set[str] = set()
     family, proto, at = _head(words, status)
     timeout: int | None = None
@@ -139,8 +183,9 @@ def parse_conntrack(text: str, path: str) -> ParseResult[ConntrackEntry]:
         if not words or words[0][0] == "#" or _FOOTER.match(line):
             continue
         builder.lines += 1
+        source = SourceRef(path, count, line.strip()[:CITED])
         try:
-            append(_entry(words, SourceRef(path, count, line.strip()[:CITED])))
+            append(read_common(line, source) or read_words(words, source))
         except STRANGE as error:
             builder.reject(count, line, str(error)[:200] or "not understood")
     return builder.result()

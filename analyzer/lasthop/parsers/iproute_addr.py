@@ -8,7 +8,7 @@ from typing import Any
 from lasthop.facts.evidence import ParseResult, SourceRef
 from lasthop.facts.network import Address, Ip, Link
 
-from .iproute_link import KINDS, Stanza, stanzas
+from .iproute_link import Stanza, is_link_detail, stanzas
 from .jsonitems import parse_items
 from .result import STRANGE, ResultBuilder, cite
 from .tokens import Strange, ip, number
@@ -63,20 +63,22 @@ def _read_addresses(stanza: Stanza, path: str, builder: ResultBuilder[Address]) 
     for count, line, words in stanza.details:
         first = words[0]
         if first in ("inet", "inet6"):
+            numbers_follow = False
             try:
                 builder.values.append(_address(words, stanza.name, cite(path, count, line)))
             except STRANGE as error:
                 builder.reject(count, line, str(error)[:200] or "not understood", stanza.name)
-        elif numbers_follow:
+        elif numbers_follow and first[0].isdigit():
             numbers_follow = False
-        elif first in ("RX:", "TX:", "RX", "TX"):
-            numbers_follow = True
-        elif first.isalpha() and first not in KINDS and len(words) < 3 and first.startswith("in"):
-            builder.reject(count, line, "not understood", stanza.name)
+        elif not is_link_detail(first):
+            # It could have been an address.
+            builder.reject(count, line, f"unknown word {first[:40]!r}", stanza.name)
+        else:
+            numbers_follow = first in ("RX:", "TX:") or words[1:2] == ["errors:"]
 
 
 def parse_addresses(text: str, path: str) -> ParseResult[Address]:
-    """Addresses of `ip addr` in text. Lines about the link itself are judged by parse_links over the same text."""
+    """Addresses of `ip addr` in text. What the lines about the link itself say is left to parse_links."""
     builder: ResultBuilder[Address] = ResultBuilder(path, "addresses")
     for stanza in stanzas(text, builder):
         _read_addresses(stanza, path, builder)

@@ -38,6 +38,11 @@ _QUIET = frozenset(
 )  # fmt: skip
 
 
+def is_link_detail(first: str) -> bool:
+    """Whether a detail line with this first word says something of the link, known or not needed."""
+    return first in KINDS or first in _QUIET or first in ("RX:", "TX:") or first.startswith(("link/", "xdp"))
+
+
 @dataclass(slots=True)
 class Stanza:
     """One interface of the text: its head line and detail lines as (number, line, words)."""
@@ -255,9 +260,7 @@ def read_link(stanza: Stanza, path: str, builder: ResultBuilder[Any]) -> Link:
                 _read_kind(values, words)
             elif first in ("prog/xdp",) or first.startswith("xdp"):
                 values["xdp"] = True
-            elif first in ("inet", "inet6") or first in _QUIET:
-                pass
-            else:
+            elif first not in ("inet", "inet6") and not is_link_detail(first):
                 raise Strange(f"unknown word {first[:40]!r}")
         except STRANGE as error:
             columns = None

@@ -101,16 +101,18 @@ def parse_ss(text: str, path: str, proto: str = "tcp") -> ParseResult[Socket]:
     builder: ResultBuilder[Socket] = ResultBuilder(path, "sockets")
     # Old ss prints ":::22" and "*:22" for the two families, new ss "[::]:22" and "0.0.0.0:22".
     old = ":::" in text and "[::]" not in text and "0.0.0.0:" not in text
+    seen = False
     for count, line in numbered(text):
         words = line.split()
         if not words or words[0] in ("Netid", "State", "Recv-Q") or words[0][0] == "#":
             continue
         builder.lines += 1
-        if line[0] in "\t " and words[0] not in _NETIDS and words[0] not in _STATES:
+        if line[0] in "\t " and seen and words[0] not in _NETIDS and words[0] not in _STATES:
             # Second lines of -i, -m and -e belong to the socket above.
             continue
         try:
             socket = _ss(words, line, cite(path, count, line), proto, old)
+            seen = True
             if socket is not None:
                 builder.values.append(socket)
         except STRANGE as error:
