@@ -123,7 +123,11 @@ def _calico_check(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
                   f"{step.before.iif if step.before else 'the interface it came from'}"  # fmt: skip
         return Fault("rp-filter-drop", title, rule_name(rule), because, place="policy", evidence=(rule.source,
                      *step.sources), verify=(f"ip route get {step.before.src if step.before else ''}",))  # fmt: skip
-    code = "encapsulation-dropped" if ("ipip" in text or "vxlan" in text or "ipencap" in text) else "calico-rule-drop"
+    code = "calico-rule-drop"
+    if "unknown interface" in text:
+        code = "endpoint-not-rendered"
+    elif step.before is not None and step.before.encaps:
+        code = "encapsulation-dropped"
     title = f"Calico on {hop.node} drops the packet: {words}"
     return Fault(code, title, rule_name(rule), _spec(rule) + _carried(step), place="policy", evidence=(rule.source,),
                  fix=(check("kubectl logs -n kube-system -l k8s-app=calico-node --tail=100", hop.node),),

@@ -150,7 +150,7 @@ def _local_pod_route(scene: Scene, place: PodPlace) -> Fault:
     if link is not None and state is not None and state.link_state(place.interface) is False:
         words = "is down" if not link.up else "has no carrier"
         return Fault(
-            "pod-interface-down", f"The workload interface of {place.name} {words}", f"interface {place.interface}",
+            "veth-down", f"The workload interface of {place.name} {words}", f"interface {place.interface}",
             f"{place.interface} {words}, so {scene.node} has no route to {before.dst}", evidence=(*evidence,
             link.source), place="veth", fix=(change(f"ip link set {place.interface} up", scene.node),),
             verify=(f"ip link show {place.interface}", f"ip route get {before.dst}"),
@@ -223,7 +223,8 @@ def _link(scene: Scene) -> Fault:
                      verify=(f"ip -d link show {where}",))  # fmt: skip
     pod = scene.hop.netns != HOST or scene.world.pod_behind(scene.node, where) is not None
     kind = "vxlan-device-down" if where.startswith("vxlan") else "ipip-device-down" if where.startswith("tunl") else ""
-    return Fault(kind or "pod-interface-down", scene.step.detail + f" on {scene.node}", f"interface {where}",
+    usual = "pod-interface-down" if scene.hop.netns != HOST else "veth-down"
+    return Fault(kind or usual, scene.step.detail + f" on {scene.node}", f"interface {where}",
                  scene.step.detail, place="veth" if pod else "node",
                  fix=(change(f"ip link set {where} up", scene.node),), verify=(f"ip link show {where}",))  # fmt: skip
 
@@ -280,7 +281,10 @@ def _wrong_vtep(scene: Scene) -> Fault:
 def _listener(scene: Scene) -> Fault:
     step, pod = scene.step, _pod_name(scene.hop)
     wrong = "listens on" in step.detail and "nothing" not in step.detail
-    return Fault("listener-wrong-address" if wrong else "no-listener", f"{step.detail} in {pod}",
+    code = "listener-wrong-address" if wrong else "no-listener"
+    if scene.ends.dst.kind == "service":
+        code = "service-backend-dead"
+    return Fault(code, f"{step.detail} in {pod}",
                  f"{step.where} in {pod}", f"the packet reaches {pod}; {step.detail}: the client sees a refusal",
                  place="pod", fix=(check("ss -lntu  # inside the pod", scene.node),),
                  verify=("ss -lntu  # inside the pod",))  # fmt: skip

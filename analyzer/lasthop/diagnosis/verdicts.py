@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from lasthop.facts.evidence import SourceRef
 from lasthop.facts.trace import Disposition, Finding, MissingEvidence, Outcome, Sighting, Step
 from lasthop.sim.walk import WIRE
 
@@ -93,39 +92,42 @@ class Judge:
         return tuple(found)
 
     def _strayed(self, ends: FlowEnds, leg: Leg) -> Finding | None:
-        """A pod address that leaves by the default route although the cluster's objects demand a block route."""
+        """A pod address that leaves the collected nodes although the cluster's objects demand a way to its own node:
+        only the default route covers it, or a route for it leads to a stranger."""
         hop = leg.trace.hops[-1]
         step = hop.steps[-1]
         packet = step.before
         if packet is None or packet.encaps or not hop.node:
             return None
         route = next((s for s in reversed(hop.steps) if s.stage == "route"), None)
-        if route is None:
+        if route is None or self.pools.external_peers() is not False:
             return None
         expected = self.pools.expected_route(hop.node, packet.dst)
         if expected.kind not in ("direct", "ipip", "vxlan") or expected.owner not in self.world.snapshot.nodes:
             return None
-        if self.pools.external_peers() is not False or not route.where.startswith("default"):
+        missing = route.where.startswith("default")
+        if not missing and expected.through_owner:
             return None
-        sources: tuple[SourceRef, ...] = (*route.sources, *expected.sources)
         cidr = str(expected.prefixes[0])
+        wanted = " or ".join(str(via) for via in expected.via) or expected.owner
         return Finding(
-            code="route-missing",
-            title=f"{hop.node} has no route to the block {cidr} of {expected.owner}",
+            code="route-missing" if missing else "route-wrong-nexthop",
+            title=f"{hop.node} has no route to the block {cidr} of {expected.owner}" if missing
+            else f"{hop.node} sends packets for {expected.owner} to the wrong next hop",
             severity="critical",
             confidence="strong",
-            because=f"{packet.dst} is in block {cidr} of {expected.owner}, but {hop.node} has no route to it: the "
-            f"packet leaves by {route.where}",
+            because=f"{packet.dst} is in block {cidr} of {expected.owner} (next hop {wanted}), but the packet leaves by "
+            f"{route.where}",
             direction=leg.trace.direction,
             step=hop.step,
             node=hop.node,
             netns=hop.netns,
-            object=f"route {cidr}",
+            object=f"route {cidr}" if missing else f"route {route.where}",
             place="route",
             died_node=hop.node,
             died_step=hop.step,
             disposition=Disposition.LEFT_EVIDENCE,
-            evidence=sources,
+            evidence=(*route.sources, *expected.sources),
             fix=(check("calicoctl node status", hop.node), change("restart calico-node", expected.owner)),
             verify=(f"ip route get {packet.dst}",),
         )
