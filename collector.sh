@@ -1662,6 +1662,18 @@ host_interface() {
 asked_for() { # NAMESPACE/NAME: in the question?
     case " $PODS_ASKED $PEER " in *" $1 "*) return 0 ;; *) return 1 ;; esac
 }
+# pods_wanted: false when --only names nothing that a pod has and no pod is asked for
+POD_IDS='ip_link ip_addr ip4_route_all ip4_rule ip4_neigh ip6_route_all ip6_rule ip6_neigh sysctl ss_listen proc_net_snmp
+proc_net_netstat proc_net_snmp6 proc_net_dev proc_net_tcp proc_net_tcp6 proc_net_udp proc_net_udp6 ip_tables_names nft_ruleset
+iptables_nft_save ip6tables_nft_save iptables_legacy_save ip6tables_legacy_save ip_link_json ip_addr_json ip4_route_all_json
+ip4_neigh_json ip4_route_cache tc_qdisc resolv_conf proc_net_route proc_net_arp fib_trie proc_net_if_inet6 proc_net_ipv6_route'
+pods_wanted() {
+    [ -n "$ONLY" ] && [ -z "$PODS_ASKED$PEER" ] || return 0
+    for pw_id in $POD_IDS; do
+        if wanted "$pw_id"; then return 0; fi
+    done
+    return 1
+}
 PODS_FOUND=0 PODS_DONE=0 QUESTION_ADDRS='' QUESTION_PODS=''
 sec_pods() {
     if [ "$DRY" = yes ]; then
@@ -2735,7 +2747,7 @@ collect() {
     FIRST_SAMPLE=$NOW
     sec_sysctl
     say 'node state saved'
-    sec_pods
+    if pods_wanted; then sec_pods; fi
     sec_sockets_and_counters
     check_cluster_tools
     resolve_question
