@@ -64,7 +64,7 @@ def set_up(c: Context, packet: Packet, request: NatRequest, table: ConntrackTabl
     if isinstance(chosen, NatOutcome):
         return chosen
     new, detail = chosen
-    if new != current and (proto in (ICMP, ICMPV6) or (request.kind == "src" and proto in WITH_PORTS)):
+    if proto in (ICMP, ICMPV6) or (request.kind == "src" and proto in WITH_PORTS):
         new, note = _free_port(packet, proto, new, request, table)
         detail += note
     done = "DST_NAT_DONE" if request.kind == "dst" else "SRC_NAT_DONE"
