@@ -32,6 +32,10 @@ class Seen:
     tunnel: str = ""
     dst_mac: str = ""
     icmp_type: int | None = None
+    length: int = 0
+    """The innermost packet's own length in bytes (IP total length; IPv6: header included)."""
+    payload: int = 0
+    """TCP payload bytes."""
 
 
 def decode(frame: Frame) -> Seen | None:
@@ -63,11 +67,13 @@ def _ip(frame: Frame, data: bytes, kind: int, at: int, tunnel: str, mac: str) ->
         proto, src, dst = data[at + 9], data[at + 12 : at + 16], data[at + 16 : at + 20]
         fragment = int.from_bytes(data[at + 6 : at + 8]) & 0x1FFF
         upper = at + (data[at] & 15) * 4
+        length = int.from_bytes(data[at + 2 : at + 4])
     elif kind == IPV6:
         if len(data) < at + 40 or data[at] >> 4 != 6:
             return None
         proto, src, dst = data[at + 6], data[at + 8 : at + 24], data[at + 24 : at + 40]
         fragment, upper = 0, at + 40
+        length = 40 + int.from_bytes(data[at + 4 : at + 6])
     else:
         return None
     if proto == 4 and not fragment:
@@ -86,7 +92,11 @@ def _ip(frame: Frame, data: bytes, kind: int, at: int, tunnel: str, mac: str) ->
                 return inner
         flags = data[upper + 13] if name == "tcp" and len(data) > upper + 13 else 0
         seq = int.from_bytes(data[upper + 4 : upper + 8]) if name == "tcp" and len(data) >= upper + 8 else None
-        return Seen(frame.number, frame.time, name, src, dst, sport, dport, flags, seq, tunnel, mac)
+        head = (data[upper + 12] >> 4) * 4 if name == "tcp" and len(data) > upper + 12 else 8
+        payload = max(0, length - (upper - at) - head)
+        return Seen(
+            frame.number, frame.time, name, src, dst, sport, dport, flags, seq, tunnel, mac, length=length, payload=payload
+        )
     if name in ("icmp", "icmpv6") and len(data) >= upper + 8:
         ident = int.from_bytes(data[upper + 4 : upper + 6])
         return Seen(frame.number, frame.time, name, src, dst, ident, ident, 0, None, tunnel, mac, data[upper])

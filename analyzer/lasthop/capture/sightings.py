@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from lasthop.facts.network import Ip
 from lasthop.facts.snapshot import Capture
@@ -73,6 +74,11 @@ def sightings(
         sighting = _judge(point, track, tries) if track is not None else None
         if sighting is not None:
             found.append(sighting)
+    for before, after in pairwise([point for point in points if point.step is not None]):
+        left = tracks.get((before.node, before.netns, before.interface))
+        right = tracks.get((after.node, after.netns, after.interface))
+        if left is not None and right is not None and before.direction == after.direction:
+            found += _lost_data(before, left, after, right)
     return tuple(dict.fromkeys(found))
 
 
@@ -190,3 +196,53 @@ def _covers(track: _Track, one: _Try) -> bool:
     if capture.start is not None and capture.end is not None:
         return capture.start <= one.begin and capture.end >= one.begin + MARGIN
     return track.first is not None and track.last is not None and track.first <= one.begin <= track.last
+
+
+def _lost_data(before: Point, left: _Track, after: Point, right: _Track) -> list[Sighting]:
+    """Data that was sent again and again at one point and never came to the next, of connections seen at both.
+
+    Compared by sequence ranges, because one large frame here may be several there (segmentation offload).
+    """
+    way = before.direction
+    both = {_client_port(seen, way) for seen in left.frames[way]} & {_client_port(seen, way) for seen in right.frames[way]}
+    arrived = [s for s in right.frames[way] if s.payload and s.seq is not None]
+    repeats: dict[tuple[int | None, int], list[Seen]] = {}
+    passed = 0
+    for seen in left.frames[way]:
+        port = _client_port(seen, way)
+        if not seen.payload or seen.seq is None or port not in both:
+            continue
+        begin, end = seen.seq, seen.seq + seen.payload
+        if any(_client_port(a, way) == port and a.seq is not None and a.seq < end and a.seq + a.payload > begin
+               for a in arrived):  # fmt: skip
+            passed = max(passed, seen.length)
+        else:
+            repeats.setdefault((port, seen.seq), []).append(seen)
+    lost = [frames for frames in repeats.values() if len(frames) > 1]
+    if not lost or right.capture.kernel_drops:
+        return []
+    worst = max(lost, key=len)
+    smallest = min(seen.length for frames in lost for seen in frames)
+    passed = max([passed, *(seen.length for seen in right.frames[way])])
+    note = f"{len(worst)} times {worst[0].length} bytes; up to {passed} bytes pass"
+    if smallest <= passed:
+        note = f"{len(worst)} times the same {worst[0].length} bytes"
+    return [
+        _full_size(before, left.capture, tuple(seen.number for seen in worst[:MAX_LISTED]), note),
+        _full_size(after, right.capture, (), note),
+    ]
+
+
+def _full_size(point: Point, capture: Capture, numbers: tuple[int, ...], note: str) -> Sighting:
+    return Sighting(
+        point.node,
+        point.netns,
+        point.interface,
+        point.direction,
+        "full-size",
+        bool(numbers),
+        capture.path,
+        numbers,
+        note=note,
+        step=point.step,
+    )

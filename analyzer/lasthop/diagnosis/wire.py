@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lasthop.facts.evidence import SourceRef
 from lasthop.facts.netfilter import ConntrackEntry
@@ -73,7 +73,12 @@ def _captures(walks: tuple[Walked, ...], sightings: tuple[Sighting, ...]) -> Wir
         points = _uplinks(walks, direction)
         if not points.arrive:
             return None
-        own = [s for s in sightings if s.netns == HOST and s.direction == direction]
+        own = [s for s in sightings if s.netns == HOST and s.direction == direction and s.packet == "first"]
+        data = [s for s in sightings if s.netns == HOST and s.direction == direction and s.packet == "full-size"]
+        sent = [s for s in data if s.seen and (s.node, s.interface) in points.leave]
+        gone = [s for s in data if not s.seen and (s.node, s.interface) in points.arrive]
+        if sent and gone:
+            return WireProof(lost=_lost_large(direction, sent[0], gone[0]))
         left = [s for s in own if s.seen and (s.node, s.interface) in points.leave]
         arrived = [s for s in own if s.seen and s.received and (s.node, s.interface) in points.arrive]
         missed = [s for s in own if not s.seen and (s.node, s.interface) in points.arrive]
@@ -98,6 +103,20 @@ def _lost(direction: str, last: Sighting, missing: Sighting) -> Finding:
         evidence=(SourceRef(last.path, 0), SourceRef(missing.path, 0)),
         verify=(f"tcpdump -p -n -i {missing.interface}  # on {missing.node}, while trying again",),
     )  # fmt: skip
+
+
+def _lost_large(direction: str, last: Sighting, missing: Sighting) -> Finding:
+    """The connection works and its data is lost between the nodes."""
+    large = "pass" in last.note
+    return replace(
+        _lost(direction, last, missing),
+        code="mtu-blackhole" if large else "wire-lost",
+        title=f"{'Large packets are' if large else 'Data is'} lost between {last.node} and {missing.node}",
+        because=f"{direction}: {last.note}; they leave {last.node} {last.interface} and never come to {missing.node} "
+        f"{missing.interface}",
+        object=f"underlay between {last.node} and {missing.node}"
+        + (": its MTU is smaller than the nodes' and no ICMP error comes back" if large else ""),
+    )
 
 
 def _conntrack_proves(world: World, ends: FlowEnds, walks: tuple[Walked, ...]) -> bool:
