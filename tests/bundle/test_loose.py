@@ -170,6 +170,24 @@ def test_comments_in_configuration_are_no_prompts(tmp_path: Path) -> None:
     assert one(bundle, "bird_config_bird").node == "n1"
 
 
+def test_what_is_left_of_a_name_may_name_the_node_when_the_content_agrees(tmp_path: Path) -> None:
+    files = {"worker-1_ip-addr.txt": ADDR, "worker-2_ip-addr.txt": ADDR, "summer-links.txt": "see you there\n"}
+    bundle = folder(tmp_path, files)
+    assert {(a.id, a.node) for a in bundle.artifacts} == {("ip_addr", "worker-1"), ("ip_addr", "worker-2")}
+    assert bundle.unrecognised == ("summer-links.txt",)
+
+
+def test_single_files_given_together_are_one_collection(tmp_path: Path) -> None:
+    root = making.write(tmp_path, {"routes.txt": making.ROUTES.encode(), "addresses.txt": ADDR.encode()})
+    bundle = open_bundle([root / "routes.txt", root / "addresses.txt"])
+    assert {(a.id, a.node) for a in bundle.artifacts} == {("ip4_route_main", "bundle"), ("ip_addr", "bundle")}
+
+
+def test_that_nothing_says_how_the_commands_ended_is_told(tmp_path: Path) -> None:
+    bundle = folder(tmp_path, {"n1/ip_addr": ADDR})
+    assert any("no list of the commands" in warning for warning in bundle.warnings)
+
+
 def test_several_loose_inputs_do_not_mix(tmp_path: Path) -> None:
     inputs = []
     for name in ("n1", "n2"):

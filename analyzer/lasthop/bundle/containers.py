@@ -42,7 +42,7 @@ def open_trees(path: Path, meter: Meter) -> list[Tree]:
     with file:
         trees = _archive(file, path.name, label, meter, depth=0)
     if trees is None:
-        tree = Tree(label, meter)
+        tree = Tree(label, meter, single=True)
         tree.add(_file_member(path, show_name(path.name), info.st_size, meter))
         trees = [tree]
     return trees

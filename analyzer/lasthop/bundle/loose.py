@@ -46,6 +46,7 @@ class _File:
     listed: bool = False
     span: tuple[int, int] | None = None
     host: str = ""
+    hint: str = ""
 
 
 def read_loose(tree: Tree) -> list[Part]:
@@ -91,6 +92,10 @@ def _recognise(path: str, member: Member, rows: Mapping[str, Mapping[str, str]],
     by_name = identify_name(name)
     if by_name is not None and by_name.id == "log_other":
         by_name = sniff(text) or by_name  # "calico-node1.txt" is a log only if nothing better can be seen in it
+    hint = ""
+    if by_name is not None and by_name.node:
+        # "holiday-links.txt": only with content that agrees is the rest of the name a node
+        hint, by_name = by_name.node, sniff(text)
     if by_name is None or not by_name.id.startswith(("log_", "bird_config_", "kube_", "calico_")):
         parts = split_transcript(text)
         if parts:
@@ -101,7 +106,7 @@ def _recognise(path: str, member: Member, rows: Mapping[str, Mapping[str, str]],
     if by_name is not None and (text.strip() or member.size == 0):
         by_content = sniff(text) if by_name.id in _PLAIN else None
         # `ip-route.txt` may hold every table or JSON; `iptables.txt` may hold `iptables -L`
-        return [_File(path, _finer(by_name, by_content))]
+        return [_File(path, _finer(by_name, by_content), hint=hint)]
     found = sniff(text)
     return [_File(path, found)] if found is not None else []
 
@@ -181,7 +186,7 @@ def _assemble(tree: Tree, files: list[_File], captures: list[Member], unrecognis
     seen: dict[tuple[str, str, str], int] = {}
     for file in files:
         in_cluster = bool(_CLUSTER_IDS.match(file.command.id))
-        node = "" if in_cluster else nodes.of(file.path, file.host or file.command.node)
+        node = "" if in_cluster else nodes.of(file.path, file.host or file.command.node, file.hint)
         netns = "" if in_cluster else _netns(file)
         if netns is None:
             unrecognised.append(file.path)
@@ -214,6 +219,10 @@ def _assemble(tree: Tree, files: list[_File], captures: list[Member], unrecognis
         parts[""] = Part("")
     first = next(iter(parts.values()))
     first.warnings = list(tree.warnings) + first.warnings
+    if files and not any(file.listed for file in files):
+        first.warnings.append(
+            f"{tree.label}: no list of the commands, so it is not known whether they ended well; taken as whole."
+        )
     first.unrecognised = unrecognised
     first.members = dict(tree.members)
     return list(parts.values())
@@ -279,7 +288,7 @@ class _Nodes:
         }
         self._tops = tops - LAYOUT_FOLDERS - _CLUSTER_FOLDERS - _EARLIER
 
-    def of(self, path: str, host: str) -> str:
+    def of(self, path: str, host: str, hint: str = "") -> str:
         match = _NODE_FOLDER.search(path)
         if match:
             return self._folders.get(path[: match.end() - 1], match.group(1))
@@ -293,4 +302,4 @@ class _Nodes:
                 break
             folder = folder.rpartition("/")[0]
         top = path.split("/", 1)[0] if "/" in path else ""
-        return top if top in self._tops else self._label
+        return top if top in self._tops else hint or self._label

@@ -80,6 +80,8 @@ class Tree:
 
     label: str
     meter: Meter
+    single: bool = False
+    """A file that is no archive."""
     members: dict[str, Member] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -87,6 +87,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ),
 )
 _COMPILED = tuple((re.compile(pattern), identity) for pattern, identity in _NAMES)
+_NO_NODE = frozenset({"calico", "calico-node", "output", "cmd", "node", "host", "net", "network", "show", "my", "k8s"})
 _FORMS = ("ip_", "ip4_", "ip6_", "bridge_", "nft_ruleset")
 
 
@@ -116,7 +117,17 @@ def identify_name(name: str) -> Command | None:
             filled = identity.replace("{6}", six)
             return Command(filled + "_json" if json and filled.startswith(_FORMS) else filled)
     # sosreport and insights keep the command itself as the name, with "_" for a space
-    return identify_command(re.sub(r"\.(txt|out|log)$", "", name).replace("_", " "))
+    mangled = identify_command(re.sub(r"\.(txt|out|log)$", "", name).replace("_", " "))
+    if mangled is not None:
+        return mangled
+    # `worker-1_ip-route.txt`: what is left of the part that names the output may name the node
+    parts = re.split(r"([-_.]+)", stem)
+    for at in range(2, len(parts), 2):
+        rest = identify_name("".join(parts[at:]) + (".json" if json else ""))
+        if rest is not None and not rest.id.startswith(("log_", "bird_config_", "calico_", "kube_", "listing")):
+            hint = "".join(parts[: at - 1])
+            return Command(rest.id, rest.limits, node="" if hint in _NO_NODE else hint)
+    return None
 
 
 def _objects(key: str) -> Command | None:

@@ -28,7 +28,7 @@ def open_bundle(paths: Sequence[Path], budget: Budget = DEFAULT) -> Bundle:
     if not paths:
         raise BundleError("No bundle was named.")
     meter = Meter(budget)
-    trees = [tree for path in paths for tree in open_trees(Path(path), meter)]
+    trees = _together([tree for path in paths for tree in open_trees(Path(path), meter)])
     for tree in trees:
         tree.strip_top()
         tell_failed_nodes(tree)
@@ -50,6 +50,20 @@ def open_bundle(paths: Sequence[Path], budget: Budget = DEFAULT) -> Bundle:
         detail = f" ({bundle.warnings[0]})" if bundle.warnings else ""
         raise BundleError(f"{names}: nothing in it is evidence that is understood{detail}.")
     return bundle
+
+
+def _together(trees: list[Tree]) -> list[Tree]:
+    """Single files given side by side are one collection of outputs, not one bundle each."""
+    single = [tree for tree in trees if tree.single]
+    if len(single) < 2:
+        return trees
+    first = single[0]
+    first.label = "bundle"
+    for tree in single[1:]:
+        for member in tree.members.values():
+            first.add(member)
+        first.warnings.extend(tree.warnings)
+    return [tree for tree in trees if tree is first or not tree.single]
 
 
 def _prefix(tree: Tree) -> None:

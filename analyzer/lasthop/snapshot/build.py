@@ -8,7 +8,7 @@ from typing import Any
 
 from lasthop.bundle import Bundle
 from lasthop.facts.evidence import Absent, Artifact
-from lasthop.facts.snapshot import NetNS, Node, Snapshot
+from lasthop.facts.snapshot import Capture, NetNS, Node, Snapshot
 
 from . import daemons, kinds
 from .kinds import Place
@@ -48,13 +48,14 @@ _NODE_KINDS: dict[str, Callable[[Place], Any]] = {
 def build(bundle: Bundle) -> Snapshot:
     """The snapshot of a bundle. Every attribute of its nodes, netns and cluster is Evidence, parsed on first access."""
     reader = Reader(bundle)
-    by_place: dict[tuple[str, str], list[Artifact]] = {}
+    by_node: dict[str, dict[str, list[Artifact]]] = {name: {} for name in bundle.meta}
     for artifact in bundle.artifacts:
-        by_place.setdefault((artifact.node, artifact.netns), []).append(artifact)
-    names = list(
-        dict.fromkeys([*bundle.meta, *(capture.node for capture in bundle.captures), *(n for n, _ in by_place)])
-    )
-    cluster_place = Place.of(reader, by_place.get(("", ""), []))
+        by_node.setdefault(artifact.node, {}).setdefault(artifact.netns, []).append(artifact)
+    captures: dict[str, list[Capture]] = {}
+    for capture in bundle.captures:
+        captures.setdefault(capture.node, []).append(capture)
+        by_node.setdefault(capture.node, {})
+    cluster_place = Place.of(reader, by_node.pop("", {}).get("", []))
     cluster = LazyCluster(lambda kind: cluster_kind(cluster_place, kind))
     nodes: dict[str, Node] = {}
     snapshot = LazySnapshot(
@@ -66,20 +67,23 @@ def build(bundle: Bundle) -> Snapshot:
         warnings=bundle.warnings,
         questions=bundle.questions,
     )
-    for name in names:
-        if name:
-            nodes[name] = _node(snapshot, bundle, reader, name, by_place)
+    for name, by_netns in by_node.items():
+        nodes[name] = _node(snapshot, bundle, reader, name, by_netns, tuple(captures.get(name, ())))
     return snapshot
 
 
 def _node(
-    snapshot: Snapshot, bundle: Bundle, reader: Reader, name: str, by_place: dict[tuple[str, str], list[Artifact]]
+    snapshot: Snapshot,
+    bundle: Bundle,
+    reader: Reader,
+    name: str,
+    by_netns: dict[str, list[Artifact]],
+    captures: tuple[Capture, ...],
 ) -> Node:
-    own = by_place.get((name, "host"), [])
-    place = Place.of(reader, own)
+    place = Place.of(reader, by_netns.get("host", []))
     meta = bundle.meta.get(name, {})
     pods = dict.fromkeys(bundle.pods.get(name, {}))
-    pods.update({netns[4:]: None for node, netns in by_place if node == name and netns.startswith("pod:")})
+    pods.update({netns[4:]: None for netns in by_netns if netns.startswith("pod:")})
 
     def host_load(kind: str) -> Any:
         return _netns_field(place, kind, lambda: "", lambda: "")
@@ -88,14 +92,14 @@ def _node(
     host_backend = cache(lambda: plain_backend(place))  # asked by every pod, and it reads a large file
 
     def pod(key: str) -> NetNS:
-        inner = Place.of(reader, by_place.get((name, f"pod:{key}"), []))
+        inner = Place.of(reader, by_netns.get(f"pod:{key}", []))
         return LazyNetNS(
             name,
             f"pod:{key}",
             lambda kind: _netns_field(inner, kind, host_backend, lambda: _host_interface(snapshot, bundle, name, key)),
         )
 
-    every = [a for (node, _), artifacts in by_place.items() if node == name for a in artifacts]
+    every = [a for artifacts in by_netns.values() for a in artifacts]
     starts = [a.start for a in every if a.start is not None]
     ends = [a.start + (a.duration or 0.0) for a in every if a.start is not None]
 
@@ -108,7 +112,6 @@ def _node(
             return _number(meta.get("end_epoch")) or max(ends, default=None)
         return _NODE_KINDS[kind](place)
 
-    captures = tuple(capture for capture in bundle.captures if capture.node == name)
     return LazyNode(name, host, LazyMapping(tuple(pods), pod), captures, load)
 
 

@@ -6,14 +6,13 @@ is missing (and, for links, the fields that text without -d hides).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lasthop.facts.evidence import (
     NOT_COLLECTED,
     Absent,
-    AbsentReason,
     Artifact,
     Complete,
     Evidence,
@@ -110,7 +109,7 @@ def addresses(place: Place) -> Evidence[Any]:
 def routes(place: Place, family: int) -> Evidence[Route]:
     """All tables of one family. Where only the main table (or another single one) was taken, the others are in doubt:
     `touches` of such a doubt is "table <id>", "" when not even the policy routing rules say which tables matter."""
-    from lasthop.parsers.iproute_route import parse_route_n, parse_routes, parse_routes_json
+    from lasthop.parsers.iproute_route import parse_proc_net_route, parse_route_n, parse_routes, parse_routes_json
 
     def text(data: str, path: str) -> ParseResult[Route]:
         return parse_routes(data, path, family)
@@ -133,24 +132,13 @@ def routes(place: Place, family: int) -> Evidence[Route]:
         main += place.read((f"ip{family}_route_main_json",), name + "json", json)
     if family == 4 and not any(isinstance(e, Complete) for e in main):
         main += place.read(("route_n",), name, parse_route_n)
-        main += place.read(("proc_net_route",), name, _proc_net_route)
+        main += place.read(("proc_net_route",), name, parse_proc_net_route)
     single = best(main)
     if found is not None and not isinstance(found, Absent):
         return own(found)
     if single is None or isinstance(single, Absent):
         return found or single or NOT_COLLECTED
     return _one_table(place, own(single), family, text, name)
-
-
-def _proc_net_route(text: str, path: str) -> ParseResult[Route]:
-    from lasthop.parsers import iproute_route
-
-    parser: Callable[[str, str], ParseResult[Route]] = getattr(iproute_route, "parse_proc_net_route", _unread)
-    return parser(text, path)
-
-
-def _unread(text: str, path: str) -> ParseResult[Any]:
-    return ParseResult(())
 
 
 def _one_table(place: Place, main: Evidence[Route], family: int, text: Parser, name: str) -> Evidence[Route]:
@@ -341,8 +329,6 @@ def counters(place: Place) -> Evidence[Counter]:
 
 
 def nft_chains(place: Place) -> Evidence[Any]:
-    try:
-        from lasthop.parsers.nft import parse_nft_base_chains
-    except ImportError:
-        return Absent(AbsentReason.UNPARSABLE, "nft rulesets are not read", ())
-    return place.first(("nft_ruleset",), "nft", parse_nft_base_chains) or NOT_COLLECTED
+    from lasthop.parsers.nft import parse_nft_base_chains
+
+    return place.first(("nft_ruleset", "nft_ruleset_json"), "nft", parse_nft_base_chains) or NOT_COLLECTED
