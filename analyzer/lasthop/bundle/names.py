@@ -91,8 +91,11 @@ _NO_NODE = frozenset({"calico", "calico-node", "output", "cmd", "node", "host", 
 _FORMS = ("ip_", "ip4_", "ip6_", "bridge_", "nft_ruleset")
 
 
-def identify_name(name: str) -> Command | None:
-    """The evidence id of a file called `name` (last path component), None when the name says nothing known."""
+def identify_name(name: str, hints: bool = True) -> Command | None:
+    """The evidence id of a file called `name` (last path component), None when the name says nothing known.
+
+    With `hints` a name may begin with something else, which is given as the command's node.
+    """
     lower = name.lower()
     stem = lower
     while _ENDING.search(stem):
@@ -118,12 +121,12 @@ def identify_name(name: str) -> Command | None:
             return Command(filled + "_json" if json and filled.startswith(_FORMS) else filled)
     # sosreport and insights keep the command itself as the name, with "_" for a space
     mangled = identify_command(re.sub(r"\.(txt|out|log)$", "", name).replace("_", " "))
-    if mangled is not None:
+    if mangled is not None or not hints:
         return mangled
     # `worker-1_ip-route.txt`: what is left of the part that names the output may name the node
     parts = re.split(r"([-_.]+)", stem)
     for at in range(2, len(parts), 2):
-        rest = identify_name("".join(parts[at:]) + (".json" if json else ""))
+        rest = identify_name("".join(parts[at:]) + (".json" if json else ""), hints=False)
         if rest is not None and not rest.id.startswith(("log_", "bird_config_", "calico_", "kube_", "listing")):
             hint = "".join(parts[: at - 1])
             return Command(rest.id, rest.limits, node="" if hint in _NO_NODE else hint)

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from lasthop.bundle import Bundle
-from lasthop.facts.evidence import Absent, Artifact
+from lasthop.facts.evidence import Absent, Artifact, Unparsed
 from lasthop.facts.snapshot import Capture, NetNS, Node, Snapshot
 
 from . import daemons, kinds
@@ -67,6 +67,7 @@ def build(bundle: Bundle) -> Snapshot:
         warnings=bundle.warnings,
         questions=bundle.questions,
     )
+    object.__setattr__(snapshot, "note", reader.note)
     for name, by_netns in by_node.items():
         nodes[name] = _node(snapshot, bundle, reader, name, by_netns, tuple(captures.get(name, ())))
     return snapshot
@@ -158,15 +159,18 @@ def read_all(snapshot: Snapshot) -> None:
             for key in KEYS:
                 evidence = netns.ruleset(*key)
                 if not isinstance(evidence, Absent):
-                    _tokenise(evidence.values)
+                    _tokenise(snapshot, evidence.values)
         for kind in _NODE_KINDS:
             getattr(node, kind)
     for kind in snapshot.cluster.__dataclass_fields__:
         getattr(snapshot.cluster, kind)
 
 
-def _tokenise(rulesets: tuple[Any, ...]) -> None:
+def _tokenise(snapshot: Snapshot, rulesets: tuple[Any, ...]) -> None:
+    note = getattr(snapshot, "note", None)
     for found in rulesets:
         for table in found.tables():
             for chain in found.chains(table):
-                found.rules(table, chain.name)
+                for rule in found.rules(table, chain.name):
+                    if rule.unparsed and note is not None:
+                        note(Unparsed(rule.source, "netfilter_rules", f"not understood: {rule.unparsed[:120]}"))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Generic, TypeVar
 
+from lasthop.facts.evidence import Unparsed
 from lasthop.facts.snapshot import Capture, Cluster, NetNS, Node, Snapshot
 
 Load = Callable[[str], Any]
@@ -100,9 +101,13 @@ class _Counted:
 
 
 class LazySnapshot(_Identity, Snapshot):
-    """`unparsed` and `lines` count what was parsed so far; build.read_all() parses the rest."""
+    """`unparsed` and `lines` count what was parsed so far; build.read_all() parses the rest.
 
-    __slots__ = ("_counts",)
+    `note` adds a line that was found to be not understood after its file was parsed (a rule of a lazy ruleset).
+    """
+
+    __slots__ = ("_counts", "note")
+    note: Callable[[Unparsed], None]
 
     def __init__(self, nodes: Mapping[str, Node], cluster: Cluster, counts: Load | None = None, **values: Any) -> None:
         object.__setattr__(self, "nodes", nodes)
@@ -112,6 +117,7 @@ class LazySnapshot(_Identity, Snapshot):
             if field.name not in ("nodes", "cluster", "unparsed", "lines"):
                 object.__setattr__(self, field.name, values.get(field.name, ()))
         object.__setattr__(self, "_counts", counts or kept.__getitem__)
+        object.__setattr__(self, "note", lambda line: None)
 
 
 class LazyMapping(Mapping[K, V], Generic[K, V]):

@@ -67,11 +67,15 @@ class Reader:
             found = self._results[key] = parser(self.text(artifact), artifact.path)
             self.lines += found.lines
             for line in found.unparsed:
-                place = (line.source.path, line.source.line)
-                if place not in self._counted:
-                    self._counted.add(place)
-                    self.unparsed.append(line)
+                self.note(line)
         return found
+
+    def note(self, line: Unparsed) -> None:
+        """Counts a line that was not understood, once whoever read it."""
+        place = (line.source.path, line.source.line)
+        if place not in self._counted:
+            self._counted.add(place)
+            self.unparsed.append(line)
 
     def read(self, artifact: Artifact, name: str, parser: Parser, may_be_empty: bool = True) -> Evidence[Any]:
         """The evidence of one artifact. `may_be_empty`: printing nothing with rc 0 means that there is none."""
