@@ -64,10 +64,12 @@ def test_old_ss_prints_the_families_otherwise() -> None:
     assert (six.family, six.ip, six.v6only) == (6, None, None)
 
 
-def test_without_netid_the_command_names_the_protocol() -> None:
-    text = "State Recv-Q Send-Q Local Address:Port Peer Address:Port\nUNCONN 0 0 0.0.0.0:53 0.0.0.0:*\n"
-    (found,) = parse_ss(text, "s", "udp").values
-    assert (found.proto, found.port) == ("udp", 53)
+def test_without_netid_the_state_tells_the_protocol() -> None:
+    head = "State Recv-Q Send-Q Local Address:Port Peer Address:Port\n"
+    udp = parse_ss(head + "ESTAB 0 0 10.0.0.1:68 10.0.0.9:67\nUNCONN 0 0 0.0.0.0:53 0.0.0.0:*\n", "s").values
+    assert [(s.proto, s.port) for s in udp] == [("udp", 68), ("udp", 53)]
+    (tcp,) = parse_ss(head + "LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n", "s").values
+    assert tcp.proto == "tcp"
 
 
 def test_strange_lines_are_counted() -> None:

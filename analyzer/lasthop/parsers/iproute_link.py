@@ -29,18 +29,14 @@ KINDS = frozenset(
      "bridge_slave", "bond_slave", "vrf_slave", "team_slave", "dsa_slave", "openvswitch_slave", "hsr_slave",
      "lowpan_slave", "macsec_slave", "team_port")
 )  # fmt: skip
+_STATISTICS = frozenset(("RX:", "TX:", "RX", "TX"))
 # First words of detail lines that belong to a link and that no fact needs.
-_QUIET = frozenset(
-    ("valid_lft", "altname", "alias", "vf", "prog/xdp", "offload_xstats", "port", "ageing_time", "qdisc", "RX", "TX",
-     "addrgenmode", "numtxqueues", "portname", "portid", "switchid", "promiscuity", "parentbus", "event", "vfinfo",
-     "proto_down", "slave", "query_rss", "spoof", "group", "gso_max_size", "protodown", "permaddr", "enslaved",
-     "xdp", "l2miss", "HW", "l3_stats", "cpu", "devlink_port", "netns-immutable")
-)  # fmt: skip
+_QUIET = frozenset(("valid_lft", "altname", "alias", "vf", "prog/xdp", "offload_xstats"))
 
 
 def is_link_detail(first: str) -> bool:
     """Whether a detail line with this first word says something of the link, known or not needed."""
-    return first in KINDS or first in _QUIET or first in ("RX:", "TX:") or first.startswith(("link/", "xdp"))
+    return first in KINDS or first in _QUIET or first in _STATISTICS or first.startswith(("link/", "xdp"))
 
 
 @dataclass(slots=True)

@@ -93,8 +93,10 @@ def _ss(words: list[str], line: str, source: SourceRef, proto: str, old: bool) -
     )
 
 
-def parse_ss(text: str, path: str, proto: str = "tcp") -> ParseResult[Socket]:
-    """Sockets of `ss` with any of -lntuep, with or without heading. `proto` is what `ss -t` or `-u` alone means.
+def parse_ss(text: str, path: str) -> ParseResult[Socket]:
+    """Sockets of `ss` with any of -lntuep, with or without heading.
+
+    `ss -t` and `ss -u` alone print no protocol: there UNCONN is UDP's (TCP's listeners are LISTEN), else it is TCP.
 
     An IPv6 wildcard's `v6only` follows ss: "*" takes IPv4 too, "[::]" does not, `v6only:` of -e decides.
     """
@@ -102,6 +104,7 @@ def parse_ss(text: str, path: str, proto: str = "tcp") -> ParseResult[Socket]:
     # Old ss prints ":::22" and "*:22" for the two families, new ss "[::]:22" and "0.0.0.0:22".
     old = ":::" in text and "[::]" not in text and "0.0.0.0:" not in text
     seen = False
+    proto = "udp" if re.search(r"^UNCONN\s", text, re.MULTILINE) else "tcp"
     for count, line in numbered(text):
         words = line.split()
         if not words or words[0] in ("Netid", "State", "Recv-Q") or words[0][0] == "#":

@@ -45,10 +45,11 @@ def prefix(text: str, family: int = 4) -> Prefix:
 
 def number(text: str) -> int:
     """Decimal or 0x hexadecimal; ASCII digits only, no sign, no underscore."""
-    digits = text[2:] if text[:2] in ("0x", "0X") else text
-    if not digits.isascii() or not digits.isalnum():
+    hexadecimal = text[:2] in ("0x", "0X")
+    digits = text[2:] if hexadecimal else text
+    if not (digits.isascii() and digits.isalnum()):
         raise ValueError(f"not a number: {text[:40]!r}")
-    return int(digits, 16) if digits is not text else int(digits)
+    return int(digits, 16 if hexadecimal else 10)
 
 
 def number_range(text: str) -> tuple[int, int]:
