@@ -12,6 +12,7 @@ from lasthop.calico.names import (
     host_endpoint_chain,
     is_owner,
     owner_of_comment,
+    policies_by_chain,
     policy_chains,
     profile_chain,
     selector_set,
@@ -104,6 +105,14 @@ def test_a_comment_belongs_to_its_policy_only() -> None:
         assert is_owner(ChainOwner("", "shop", name, "ingress"), web)
     assert not is_owner(ChainOwner("", "other", "web-ingress", "ingress"), web)
     assert not is_owner(ChainOwner("GlobalNetworkPolicy", "shop", "web-ingress", "ingress"), web)
+
+
+def test_chains_lead_back_to_their_policy_without_comments() -> None:
+    web = Policy("KubernetesNetworkPolicy", "allow-web", NOWHERE, "default")
+    found = policies_by_chain([web])
+    assert found["cali-pi-_QMREAWxglfqoREwyt41"] == (web, "ingress")
+    assert found["cali-pi-_l7X9Omtz7dibbh9L3Lp"] == (web, "ingress")
+    assert "cali-pi-other" not in found
 
 
 def test_sets() -> None:

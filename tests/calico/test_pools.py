@@ -113,6 +113,47 @@ def test_a_block_of_two_nodes_is_a_conflict() -> None:
     assert block is not None and block.node == "n3"
 
 
+VERSION = (
+    "apiVersion: projectcalico.org/v3\nkind: ClusterInformation\nmetadata: {{name: default}}\n"
+    "spec: {{calicoVersion: {}}}\n"
+)
+OWNER = "apiVersion: projectcalico.org/v3\nkind: {}\nmetadata: {{name: default}}\nspec: {{programClusterRoutes: {}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("pool_text", "texts", "owner"),
+    [
+        (pool(vxlan="Always"), (VERSION.format("v3.20.1"),), "felix"),
+        (pool("Always"), (VERSION.format("v3.20.1"),), "bird"),
+        (pool("CrossSubnet"), (VERSION.format("v3.33.0"),), "felix"),
+        (pool("Always"), (), ""),
+        (pool(), (VERSION.format("v3.33.0"),), "bird"),
+        (pool("Always"), (OWNER.format("BGPConfiguration", "Enabled"),), "bird"),
+        (
+            pool("Always"),
+            (OWNER.format("BGPConfiguration", "Enabled"), OWNER.format("FelixConfiguration", "Disabled")),
+            "bird",
+        ),
+        (
+            pool("Always"),
+            (
+                OWNER.format("BGPConfiguration", "EnabledNoEncapOnly"),
+                OWNER.format("FelixConfiguration", "EnabledIPIPOnly"),
+            ),
+            "felix",
+        ),
+        (
+            pool(),
+            (OWNER.format("BGPConfiguration", "Enabled"), OWNER.format("FelixConfiguration", "Enabled")),
+            "",
+        ),
+    ],
+)
+def test_who_writes_the_block_routes(pool_text: str, texts: tuple[str, ...], owner: str) -> None:
+    book = pools(pool_text, *texts)
+    assert book.programmed_by(book.pools[0], "n1") == owner
+
+
 def test_the_narrowest_pool_counts() -> None:
     narrow = pool(extra=", natOutgoing: true").replace("name: pool", "name: narrow").replace("0.0/16", "2.0/24")
     book = pools(pool(), narrow)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lasthop.facts.calico import Policy
@@ -101,6 +102,16 @@ def policy_ids(policy: Policy) -> tuple[str, ...]:
 def policy_chains(policy: Policy, direction: str) -> tuple[str, ...]:
     """The possible chain names of a policy for "ingress" or "egress", newest Calico version first."""
     return tuple(shorten(_PREFIXES["policy", direction], ident) for ident in policy_ids(policy))
+
+
+def policies_by_chain(policies: Iterable[Policy]) -> dict[str, tuple[Policy, str]]:
+    """Chain name -> (policy, direction), in every version's spelling: for dumps without names in comments (to v3.23)."""
+    found: dict[str, tuple[Policy, str]] = {}
+    for policy in policies:
+        for direction in ("ingress", "egress"):
+            for chain in policy_chains(policy, direction):
+                found.setdefault(chain, (policy, direction))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

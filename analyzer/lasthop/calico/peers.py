@@ -57,7 +57,8 @@ def party(endpoints: Endpoints, ip: Ip, port: int | None = None) -> Party:
         if item.kind in ("NetworkSet", "GlobalNetworkSet") and _in_set(ip, item.raw):
             views.append(set_labels(endpoints, item.raw, item.namespace))
     sets = listed(endpoints.snapshot, "calico_networksets", "calico_globalnetworksets")
-    closed = sets and (place.kind == "pod" or endpoints.pods_complete())
+    others = endpoints.pods_complete() and isinstance(cluster.host_endpoints, Complete)
+    closed = sets and (place.kind == "pod" or others)
     return Party(ip, port, place, place.workload, tuple(views), closed)
 
 

@@ -10,7 +10,10 @@ from lasthop.facts.evidence import Complete, SourceRef
 from lasthop.facts.network import Ip, Prefix
 
 from .endpoints import Endpoints
-from .version import felix_setting, listed
+from .version import bgp_setting, cluster_version, felix_setting, listed
+
+_OWNED = {"Enabled": ("ipip", "noencap"), "EnabledIPIPOnly": ("ipip",), "EnabledNoEncapOnly": ("noencap",)}
+"""What each value of programClusterRoutes covers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,29 @@ class Pools:
         in_own_block = block is not None and block.node == owner
         prefixes: tuple[Prefix, ...] = (block.cidr, host) if block is not None and in_own_block else (host,)
         return self._remote(from_node, owner, dst, pool, prefixes, base.sources)
+
+    def programmed_by(self, pool: IPPool, node: str) -> str:
+        """Who writes the block routes of a pool on a node: "felix", "bird", or "" when it cannot be told.
+
+        VXLAN routes are Felix's. The others are BIRD's up to v3.32 unless `programClusterRoutes` of FelixConfiguration
+        and BGPConfiguration says otherwise; from v3.33 on Felix owns those of IPIP by default. With Felix as owner a
+        dead BIRD takes no pod-to-pod route away.
+        """
+        if pool.vxlan_mode != "Never":
+            return "felix"
+        kind = "noencap" if pool.ipip_mode == "Never" else "ipip"
+        snapshot = self.endpoints.snapshot
+        felix = felix_setting(snapshot, node, "programClusterRoutes")
+        bird = bgp_setting(snapshot, node, "programClusterRoutes")
+        if felix is not None or bird is not None:
+            owners = [name for name, value in (("felix", felix), ("bird", bird)) if kind in _OWNED.get(str(value), ())]
+            return owners[0] if len(owners) == 1 else ""
+        if kind == "noencap":
+            return "bird"
+        version = cluster_version(snapshot)
+        if version is None:
+            return ""
+        return "felix" if version >= (3, 33) else "bird"
 
     def _remote(
         self,
