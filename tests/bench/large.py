@@ -63,6 +63,10 @@ def _rules(text: str) -> str:
 
 def _nat(table: str) -> str:
     heads, services, rest = [], [], []
+    backend = re.search(r"--to-destination ([0-9.]+:\d+)", table)
+    if backend is None:
+        raise ValueError("the dump has no backend to send to")
+    source = backend[1].split(":")[0]
     for i in range(SERVICES):
         service, endpoint = f"KUBE-SVC-{i:016X}", f"KUBE-SEP-{i:016X}"
         address = f"10.{100 + i // 65536}.{i // 256 % 256}.{i % 256}"
@@ -74,8 +78,8 @@ def _nat(table: str) -> str:
         rest += [
             f"[0:0] -A {service} ! -s 10.65.0.0/16 -d {address}/32 -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ",
             f'[0:0] -A {service} -m comment --comment "ns/svc-{i}" -j {endpoint}',
-            f'[0:0] -A {endpoint} -s 10.65.9.9/32 -m comment --comment "ns/svc-{i}" -j KUBE-MARK-MASQ',
-            f"[0:0] -A {endpoint} -p tcp -m tcp -j DNAT --to-destination 10.65.9.9:8080",
+            f'[0:0] -A {endpoint} -s {source}/32 -m comment --comment "ns/svc-{i}" -j KUBE-MARK-MASQ',
+            f"[0:0] -A {endpoint} -p tcp -m tcp -j DNAT --to-destination {backend[1]}",
         ]
     first = re.search(r"(?m)^(?:\[\d+:\d+\] )?-A KUBE-SERVICES ", table)
     if first is None:
