@@ -154,9 +154,9 @@ def test_strings_stay_strings() -> None:
 def test_bombs_are_refused(text: str) -> None:
     with pytest.raises((UnsafeYaml, yaml.YAMLError)):
         load_yaml(text)
-    started = time.monotonic()
+    started = time.process_time()
     result = load_objects("kind: List\nitems:\n- kind: Pod\n  x: 1\n---\n" + text + "\n", "x")
-    assert result.unparsed and time.monotonic() - started < 5
+    assert result.unparsed and time.process_time() - started < 5
 
 
 def test_deep_json_is_refused() -> None:
@@ -219,6 +219,6 @@ def test_json_values_are_those_of_the_json_module(bodies: list[Any], indent: int
 def test_thirty_thousand_endpoints() -> None:
     one = {"kind": "WorkloadEndpoint", "metadata": {"labels": {f"l{n}": "x" * 20 for n in range(8)}}, "spec": {"n": 1}}
     text = json.dumps({"items": [one] * 30_000, "kind": "WorkloadEndpointList"}, indent=2)
-    started = time.monotonic()
+    started = time.process_time()
     assert len(load_objects(text, "x").values) == 30_000
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3

@@ -105,7 +105,7 @@ def policy_chains(policy: Policy, direction: str) -> tuple[str, ...]:
 
 
 def policies_by_chain(policies: Iterable[Policy]) -> dict[str, tuple[Policy, str]]:
-    """Chain name -> (policy, direction), in every version's spelling: for dumps without names in comments (to v3.23)."""
+    """Chain name -> (policy, direction) in every version's spelling, for rules without names in comments (to v3.23)."""
     found: dict[str, tuple[Policy, str]] = {}
     for policy in policies:
         for direction in ("ingress", "egress"):

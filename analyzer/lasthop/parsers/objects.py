@@ -19,6 +19,7 @@ import yaml
 from lasthop.facts.evidence import ParseResult, SourceRef, Unparsed
 
 from .yaml_guard import MAX_DEPTH, load_yaml
+from .yaml_split import documents, ends_inside, list_items, list_kind
 
 KIND = "objects"
 _SHOWN = 300
@@ -345,19 +346,19 @@ class _Reader:
     # -- YAML
 
     def _yaml(self, offset: int) -> None:
-        for start, end in _documents(self.text, offset):
-            chunks, whole = _yaml_items(self.text, start, end)
-            head = _ITEM_KIND.search(self.text, start, end)
+        for start, end in documents(self.text, offset):
+            chunks, whole = list_items(self.text, start, end)
+            kind = list_kind(self.text, start, end)
             last_of_text = not self.text[end:].strip()
             for number, (first, last) in enumerate(chunks):
                 final = last_of_text and number == len(chunks) - 1
                 body = self.text[first:last]
-                if final and (not whole or _ends_inside(self.text, last)):
+                if final and (not whole or ends_inside(self.text, last)):
                     # The last object of a cut text may be cut in the middle of a word: not a fact.
                     self.truncated = True
                     continue
                 if body.strip():
-                    self._yaml_value(body, first, head.group(1) if head else "")
+                    self._yaml_value(body, first, kind)
             if last_of_text and not whole:
                 self.truncated = True
 
@@ -374,65 +375,6 @@ class _Reader:
         if kind and len(items) == 1 and isinstance(items[0], dict) and not items[0].get("kind"):
             value = {**items[0], "kind": kind}
         self.keep(value, first, first + len(body.rstrip()))
-
-
-def _ends_inside(text: str, end: int) -> bool:
-    return end >= len(text) and not text.endswith("\n")
-
-
-def _documents(text: str, offset: int) -> Iterator[tuple[int, int]]:
-    begin = offset
-    for match in re.compile(r"^(?:---|\.\.\.)(?=[ \t\r\n]|$).*\n?", re.M).finditer(text, offset):
-        if text[begin : match.start()].strip():
-            yield begin, match.start()
-        begin = match.end()
-    if text[begin:].strip():
-        yield begin, len(text)
-
-
-_ITEMS = re.compile(r"^items:[ \t]*(?:#.*)?\r?\n", re.M)
-_TOP_KEY = re.compile(r"^[A-Za-z_\"']", re.M)
-_DASH = re.compile(r"^([ ]*)-(?=[ \r\n])", re.M)
-_ITEM_KIND = re.compile(r"^kind:[ \t]*[\"']?(\w+)List\b", re.M)
-_LIST_KIND = re.compile(r"^kind:[ \t]*[\"']?\w*List\b", re.M)
-
-
-def _yaml_items(text: str, start: int, end: int) -> tuple[list[tuple[int, int]], bool]:
-    """(extents of the single objects of a document, False when the list around them is cut).
-
-    Items of a list are separated by their dash at the indentation of the first one; block scalars inside an item are
-    indented further, so the split is safe for what kubectl and calicoctl print.
-    """
-    first = _first_content(text, start, end)
-    if text.startswith("-", first):
-        return _split(text, first - (first - (text.rfind("\n", 0, first) + 1)), end), True
-    match = _ITEMS.search(text, start, end)
-    if match is None:
-        return [(start, end)], True
-    dash = _DASH.search(text, match.end(), end)
-    tail = _TOP_KEY.search(text, match.end(), end)
-    stop = tail.start() if tail else end
-    if dash is None or dash.start() > stop:
-        return [], _LIST_KIND.search(text, start, end) is not None
-    whole = _LIST_KIND.search(text, start, match.start()) is not None or (
-        tail is not None and _LIST_KIND.search(text, stop, end) is not None
-    )
-    return _split(text, dash.start(), stop), whole
-
-
-def _first_content(text: str, start: int, end: int) -> int:
-    for match in re.compile(r"^[ \t]*([^\s#]).*$", re.M).finditer(text, start, end):
-        return match.start(1)
-    return end
-
-
-def _split(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    match = _DASH.match(text, start) or _DASH.search(text, start, end)
-    if match is None:
-        return [(start, end)]
-    pattern = re.compile(rf"^[ ]{{{len(match.group(1))}}}-(?=[ \r\n])", re.M)
-    starts = [found.start() for found in pattern.finditer(text, start, end)]
-    return list(zip(starts, [*starts[1:], end], strict=True))
 
 
 def _depth(value: object) -> int:
