@@ -7,9 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"
+
+# Two busy cores: how long one example takes says nothing.
+settings.register_profile("lasthop", deadline=None)
+settings.load_profile("lasthop")
 
 
 def need(*tools: str, root: bool = False) -> None:
