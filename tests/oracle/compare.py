@@ -42,6 +42,7 @@ class Result:
     dumps: dict[tuple[str, int], str] = field(default_factory=dict)
     sets: str = ""
     sent: list[Packet] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
 
 
 def parse_dumps(dumps: dict[tuple[str, int], str]) -> dict[tuple[str, int], Ruleset]:
@@ -128,7 +129,8 @@ def run_case(
     seen = machine.send(packets)
     dumps = {key: machine.save(*key) for key in case.rules}
     rulesets = parse_dumps(dumps)
-    return judge(packets, seen, rulesets, ipsets, case.loose, Result(len(packets), dumps=dumps, sets=sets, sent=packets))
+    result = Result(len(packets), dumps=dumps, sets=sets, sent=packets, seen=seen)
+    return judge(packets, seen, rulesets, ipsets, case.loose, result)
 
 
 def judge(

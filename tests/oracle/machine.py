@@ -148,7 +148,8 @@ class Machine:
             for name, value in (("rp_filter", "0"), ("send_redirects", "0"), ("log_martians", "0")):
                 self.sysctl(f"net.ipv4.conf.{which}.{name}", value)
             for name, value in (("accept_dad", "0"), ("router_solicitations", "0"), ("addr_gen_mode", "1"),
-                                ("accept_ra", "0")):  # fmt: skip
+                                ("accept_ra", "0"), ("mldv1_unsolicited_report_interval", "1"),
+                                ("mldv2_unsolicited_report_interval", "1")):  # fmt: skip
                 self.sysctl(f"net.ipv6.conf.{which}.{name}", value)
         self.sysctl("net.ipv4.ip_forward", "1")
         self.sysctl("net.ipv6.conf.all.forwarding", "1")
@@ -175,6 +176,7 @@ class Machine:
                 lines.append(f"{flag} rule add pref 6 iif lo ipproto {proto} prohibit")
         for line in lines:
             _run("ip", *line.split())
+        time.sleep(0.2)  # multicast reports of the new interfaces would be counted
         # Without any rule that needs it, the kernel does not track connections in a namespace.
         _run("nft", "add table inet lho; add chain inet lho tracking; add rule inet lho tracking ct state new")
         # Registered first, so at equal priority legacy tables are asked after those of nft.
@@ -219,7 +221,6 @@ class Machine:
         """Send packets one after the other, numbered from `first`; answer everything that came out or was delivered."""
         self.drain(0.0)
         seen: list[Seen] = []
-        count = 0
         for ident, packet in enumerate(packets, first):
             if packet.local_out:
                 try:
@@ -233,8 +234,7 @@ class Machine:
             else:
                 port = BY_NAME[packet.iif]
                 self.sockets[packet.iif].send(frame(packet, ident, port.mac, port.neighbour_mac))
-            count += 1
-            if count % 64 == 0:
+            if ident % 64 == 0:
                 seen += self.drain(0.0)
         return seen + self.drain(0.004)
 

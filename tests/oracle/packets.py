@@ -1,4 +1,4 @@
-"""Random packets for a case: single ones with values from its pools, and scripts with answers, handshakes and errors."""
+"""Random packets for a case, with values from its pools; the answers to them, and errors about them."""
 
 from __future__ import annotations
 

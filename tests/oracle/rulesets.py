@@ -136,9 +136,11 @@ class RulesetGenerator:
     def m_icmp(self) -> str:
         if self.family == 4:
             head = "" if self.proto == "icmp" else self.protocol(("icmp",)) + " "
-            return f"{head}-m icmp {self.bang()}--icmp-type {self.rng.choice(('8', '0', '3', '3/3', '3/1', 'any', '8/0'))}"
+            kind = self.rng.choice(("8", "0", "3", "3/3", "3/1", "any", "8/0"))
+            return f"{head}-m icmp {self.bang()}--icmp-type {kind}"
         head = "" if self.proto == "ipv6-icmp" else self.protocol(("ipv6-icmp",)) + " "
-        return f"{head}-m icmp6 {self.bang()}--icmpv6-type {self.rng.choice(('128', '129', '1', '1/4', '1/3', '128/0'))}"
+        kind = self.rng.choice(("128", "129", "1", "1/4", "1/3", "128/0"))
+        return f"{head}-m icmp6 {self.bang()}--icmpv6-type {kind}"
 
     def m_multiport(self) -> str:
         head = "" if self.proto in ("tcp", "udp", "sctp") else self.protocol(("tcp", "udp", "sctp")) + " "
@@ -152,7 +154,8 @@ class RulesetGenerator:
             else:
                 items.append(str(self.pool.port()))
                 slots -= 1
-        return f"{head}-m multiport {self.bang()}--{self.rng.choice(('sports', 'dports', 'dports', 'ports'))} {','.join(items)}"
+        option = self.rng.choice(("sports", "dports", "dports", "ports"))
+        return f"{head}-m multiport {self.bang()}--{option} {','.join(items)}"
 
     def m_mark(self) -> str:
         mask = self.mask()
@@ -178,7 +181,7 @@ class RulesetGenerator:
     def m_conntrack(self) -> str:
         kind = self.rng.randrange(7)
         if kind == 0:
-            return f"-m conntrack {self.bang(0) }--ctdir {self.rng.choice(('ORIGINAL', 'REPLY'))}"
+            return f"-m conntrack {self.bang(0)}--ctdir {self.rng.choice(('ORIGINAL', 'REPLY'))}"
         if kind == 1:
             field_name = self.rng.choice(("ctorigsrc", "ctorigdst", "ctreplsrc", "ctrepldst"))
             return f"-m conntrack {self.bang()}--{field_name} {self.pool.host()}"
@@ -186,11 +189,13 @@ class RulesetGenerator:
             field_name = self.rng.choice(("ctorigsrcport", "ctorigdstport", "ctreplsrcport", "ctrepldstport"))
             return f"-m conntrack {self.bang()}--{field_name} {self.pool.port_range().strip(':')}"
         if kind == 3:
-            return f"-m conntrack {self.bang()}--ctstatus {self.rng.choice(('SEEN_REPLY', 'ASSURED', 'CONFIRMED', 'NONE', 'EXPECTED,CONFIRMED'))}"
+            status = self.rng.choice(("SEEN_REPLY", "ASSURED", "CONFIRMED", "NONE", "EXPECTED,CONFIRMED"))
+            return f"-m conntrack {self.bang()}--ctstatus {status}"
         if kind == 4:
             return f"-m conntrack {self.bang()}--ctproto {self.rng.choice(('6', '17', '1'))}"
         if kind == 5:
-            return f"-m conntrack {self.bang()}--ctstate {self.rng.choice(('NEW', 'ESTABLISHED', 'INVALID', 'DNAT'))} --ctdir ORIGINAL"
+            state = self.rng.choice(("NEW", "ESTABLISHED", "INVALID", "DNAT"))
+            return f"-m conntrack {self.bang()}--ctstate {state} --ctdir ORIGINAL"
         return f"-m conntrack {self.bang()}--ctstate NEW {self.bang()}--ctorigdst {self.pool.host()}"
 
     def m_set(self) -> str:
@@ -210,7 +215,8 @@ class RulesetGenerator:
 
     def m_length(self) -> str:
         low = self.rng.choice((0, 40, 59, 60, 61, 84, 100))
-        return f"-m length {self.bang()}--length {low}:{self.rng.choice((60, 100, 1500, 65535)) if low <= 60 else 65535}"
+        high = self.rng.choice((60, 100, 1500, 65535)) if low <= 60 else 65535
+        return f"-m length {self.bang()}--length {low}:{high}"
 
     def m_ttl(self) -> str:
         name, value = ("ttl", self.rng.choice((62, 63, 64)))

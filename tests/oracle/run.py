@@ -39,7 +39,8 @@ class Totals:
         return (
             f"netfilter oracle: {self.packets} packets, {self.rulesets} rulesets, {self.mismatches} mismatches, "
             f"{self.unknown} unknown, {self.delivered} came out, {self.hit_rules} rules hit, "
-            f"{self.refused} rulesets refused, {self.dropped_lines} lines dropped, {self.flaky} retried, {seconds:.0f} s"
+            f"{self.refused} rulesets refused, {self.dropped_lines} lines dropped, {self.flaky} retried, "
+            f"{seconds:.0f} s"
         )
 
 

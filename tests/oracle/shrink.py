@@ -1,10 +1,11 @@
-"""Make a failing case small: leave out packets, rules and set elements as long as the kernel and the simulation differ."""
+"""Make a failing case small: leave out packets, rules and set elements as long as there is a difference."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from lasthop.facts.trace import Packet
@@ -50,7 +51,7 @@ def shrink(machine: Machine, case: Case, packets: list[Packet]) -> tuple[Case, l
     if not fails(case, packets):
         raise ValueError("the case does not fail")
     for _ in range(2):
-        packets = ddmin(packets, lambda some: fails(case, some))
+        packets = ddmin(packets, partial(fails, case))
         for key in list(case.rules):
             others = {other: text for other, text in case.rules.items() if other != key}
             if others and fails(replace(case, rules=others), packets):
@@ -64,7 +65,10 @@ def shrink(machine: Machine, case: Case, packets: list[Packet]) -> tuple[Case, l
             def with_sets(lines: list[str], base: Case = base) -> Case:
                 return replace(base, sets="".join(line + "\n" for line in lines))
 
-            case = with_sets(ddmin(sets, lambda lines: fails(with_sets(lines), packets)))
+            def fails_with(lines: list[str], some: list[Packet] = packets) -> bool:
+                return fails(with_sets(lines), some)
+
+            case = with_sets(ddmin(sets, fails_with))
     result = run(case, packets)
     assert result is not None
     return case, packets, result
@@ -79,7 +83,7 @@ def _shrink_text(
         chosen = set(kept)
         return "".join(
             line + "\n" for number, line in enumerate(lines)
-            if number in chosen or not (line.startswith("-A") or line.startswith(":") and " - [" in line)
+            if number in chosen or not (line.startswith("-A") or (line.startswith(":") and " - [" in line))
         )  # fmt: skip
 
     movable = [n for n, line in enumerate(lines) if line.startswith("-A")]
