@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lasthop.parsers.nft import parse_nft_base_chains, priority_of
+from lasthop.parsers.nft import native_rules, parse_nft_base_chains, priority_of
 
 RULESET = """\
 table inet fw { # handle 1
@@ -105,6 +105,9 @@ def test_tables_of_iptables_are_left_out() -> None:
 def test_a_native_table_called_filter_is_kept() -> None:
     text = IPTABLES.replace("chain INPUT", "chain input")
     assert [c.name for c in parse_nft_base_chains(text, "n").values] == ["input"]
+    hook = "chain other {\n\t\ttype filter hook forward priority 5; policy drop;"
+    both = IPTABLES.replace("chain cali-INPUT {", hook)
+    assert [c.name for c in parse_nft_base_chains(both, "n").values] == ["other"]
     moved = IPTABLES.replace("hook input priority filter", "hook input priority filter - 1")
     assert [(c.name, c.priority) for c in parse_nft_base_chains(moved, "n").values] == [("INPUT", -1)]
 
@@ -157,3 +160,37 @@ def test_broken_json_is_truncated() -> None:
     result = parse_nft_base_chains('{"nftables": [{"table"', "j")
     assert result.truncated
     assert len(result.unparsed) == 1
+
+
+def test_rules_that_iptables_did_not_write() -> None:
+    text = """\
+table ip filter {
+\tset s {
+\t\ttype ipv4_addr
+\t}
+
+\tchain FORWARD { # handle 1
+\t\ttype filter hook forward priority filter; policy accept;
+\t\tcounter packets 5 bytes 300 jump cali-FORWARD
+\t\tip saddr @s drop comment "a counter of drops"
+\t\tct state established accept # handle 7
+\t}
+
+\tchain cali-FORWARD {
+\t\tmeta mark & 0x1 == 0x1 counter packets 0 bytes 0 accept
+\t}
+}
+table inet fw {
+\tchain in {
+\t\ttype filter hook input priority filter; policy accept;
+\t\ttcp dport 22 accept
+\t}
+}
+table ip6 nat {
+\tchain X {
+\t\tmasquerade
+\t}
+}
+"""
+    assert native_rules(text) == {(4, "filter", "FORWARD", 2), (4, "filter", "FORWARD", 3), (6, "nat", "X", 1)}
+    assert native_rules(IPTABLES) == frozenset()

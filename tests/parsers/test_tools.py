@@ -20,7 +20,7 @@ from lasthop.parsers.iproute_route import parse_routes, parse_routes_json
 from lasthop.parsers.iproute_rule import parse_nexthops, parse_nexthops_json, parse_rules, parse_rules_json
 from lasthop.parsers.ipset import parse_ipsets
 from lasthop.parsers.iptables import parse_iptables_save
-from lasthop.parsers.nft import parse_nft_base_chains
+from lasthop.parsers.nft import native_rules, parse_nft_base_chains
 from lasthop.parsers.sockets import parse_proc_sockets, parse_ss
 from tests.conftest import need
 
@@ -400,3 +400,24 @@ table netdev nd {
         assert [
             (c.family, c.table, c.name, c.type, c.hook, c.priority, c.policy, c.rules) for c in result.values
         ] == expected
+
+
+def test_a_native_rule_in_the_table_of_iptables_is_unknown(netns: Namespace) -> None:
+    """iptables-nft-save shows `ip saddr @s drop` as `-j DROP` or refuses the table: believing it would be wrong."""
+    need("nft", "iptables-nft", "iptables-nft-save", root=True)
+    netns.run("iptables-nft -A FORWARD -s 10.0.0.1 -j ACCEPT")
+    netns.run("nft add set ip filter s '{ type ipv4_addr; }'")
+    netns.run("nft add rule ip filter FORWARD ip saddr @s drop")
+    netns.run("iptables-nft -A FORWARD -s 10.0.0.2 -j ACCEPT")
+    positions = native_rules(netns.run("nft list ruleset"))
+    assert positions == {(4, "filter", "FORWARD", 2)}
+    result = parse_iptables_save(netns.run("iptables-nft-save -c"), "f")
+    (ruleset,) = result.values
+    if ruleset.left_out:
+        assert ruleset.left_out == {"filter"}
+        return
+    before = ruleset.rules("filter", "FORWARD")
+    ruleset.mark_native(positions)
+    rules = ruleset.rules("filter", "FORWARD")
+    assert [bool(rule.unparsed) for rule in rules] == [False, True, False]
+    assert (rules[0], rules[2]) == (before[0], before[2])

@@ -18,7 +18,8 @@ _HEADER = re.compile(
 )
 _CHAIN = re.compile(r":(\S+)\s+(-|ACCEPT|DROP|QUEUE|RETURN)(?:\s+\[(\d+):(\d+)\])?\s*$")
 _POLICY = re.compile(r"-P (\S+) (ACCEPT|DROP|QUEUE|RETURN)(?: -c (\d+) (\d+))?\s*$")
-_INCOMPATIBLE = re.compile(r"# Table [`'\"]?([^`'\"]+)[`'\"]? is incompatible")
+# iptables/nft.c and xtables-save.c: the first leaves the table out of the dump, the second only those chains.
+_INCOMPATIBLE = re.compile(r"# Table [`'\"]?([^`'\"]+)[`'\"]? (?:is incompatible|(contains incompatible base-chains))")
 _COUNTERS = re.compile(r"\[(\d+):(\d+)\]$")
 _LISTING = re.compile(r"^Chain \S+ \((?:policy \S+|\d+ references)", re.M)
 _KERNEL_TABLES = frozenset(("filter", "nat", "mangle", "raw", "security"))
@@ -61,11 +62,19 @@ class LazyRuleset:
         self.cut: frozenset[str] = frozenset()
         self.left_out: frozenset[str] = frozenset()
         self.backend_known = True
+        self._native: frozenset[tuple[int, str, str, int]] = frozenset()
         self._lines = lines
         self._chains: dict[str, dict[str, Chain]] = {}
         self._places: dict[str, dict[str, list[int]]] = {}
         self._rules: dict[tuple[str, str], tuple[NetfilterRule, ...]] = {}
         self._specs: dict[str, Spec] = {}
+
+    def mark_native(self, positions: frozenset[tuple[int, str, str, int]]) -> None:
+        """Rules at these (family, table, chain, index), from parsers.nft.native_rules, are UNKNOWN from now on: their
+        text in the dump lacks conditions."""
+        self._native = frozenset(position for position in positions if position[0] == self.family)
+        for _, table, chain, _ in self._native:
+            self._rules.pop((table, chain), None)
 
     def tables(self) -> tuple[str, ...]:
         return tuple(self._chains)
@@ -117,6 +126,8 @@ class LazyRuleset:
         unparsed = spec.unparsed
         if line[0] == "[" and packets is None:
             unparsed = f"{line.partition(' ')[0]} {unparsed}".strip()
+        if (self.family, table, chain, index) in self._native:
+            unparsed = f"{text} (written by nft: conditions may be missing)"
         if spec.packets is not None:
             packets, octets = spec.packets, spec.bytes
         return NetfilterRule(
@@ -164,6 +175,8 @@ class _Indexer:
 
     def finish(self) -> None:
         self.close_table()
+        if self.left_out:
+            self.ruleset()
         if self.current is not None:
             self.current.cut = frozenset(self.cut)
             self.current.left_out = frozenset(self.left_out)
@@ -197,11 +210,15 @@ class _Indexer:
             self.header = header
             return
         refused = _INCOMPATIBLE.match(line)
-        if refused is not None and refused.group(1) in _KERNEL_TABLES:
-            self.builder.lines += 1
-            self.ruleset()
-            self.left_out.add(refused.group(1))
-            self.builder.reject(at + 1, line, f"iptables-nft-save left out table {refused.group(1)}")
+        if refused is None or refused.group(1) not in _KERNEL_TABLES:
+            return
+        self.builder.lines += 1
+        name, only_chains = refused.groups()
+        if only_chains:
+            self.builder.reject(at + 1, line, f"table {name} has base chains that only nft shows", f"table {name}")
+        else:
+            self.left_out.add(name)
+            self.builder.reject(at + 1, line, f"iptables-nft-save left out table {name}")
 
     def declare(self, at: int, line: str) -> bool:
         match = _CHAIN.match(line) if line[0] == ":" else _POLICY.match(line)

@@ -1,9 +1,8 @@
 """Base chains and flowtables of native nftables, from `nft list ruleset` and `nft -j list ruleset`.
 
-Rules are counted, not read. A table of iptables-nft is left out: the iptables dump is its evidence. It is known by its
-name and by base chains that are all exactly iptables-nft's own (iptables/nft.c xtables_ipv4[]): nft prints the warning
-"managed by iptables-nft" on stderr only, and older versions not at all. A native table of the same name and the same
-base chains is shown by iptables-nft-save too, or refused there aloud.
+Rules are counted, not read. Base chains of iptables-nft are left out: the iptables dump is their evidence. They are
+known by table, name, type, hook and priority, all exactly iptables-nft's own (iptables/nft.c xtables_ipv4[]): nft
+prints its warning "managed by iptables-nft" on stderr only, and older versions not at all.
 """
 
 from __future__ import annotations
@@ -83,21 +82,16 @@ class _Table:
     name: str
     bases: list[_Base] = field(default_factory=list)
     rules: int = 0
-    flowtables: int = 0
 
-    def of_iptables(self) -> bool:
-        own = _IPTABLES_CHAINS.get(self.name)
-        if own is None or self.family not in ("ip", "ip6") or self.flowtables:
-            return False
-        return all(own.get(base.name) == (base.type, base.hook, base.priority) for base in self.bases)
+    def of_iptables(self, base: _Base) -> bool:
+        own = _IPTABLES_CHAINS.get(self.name, {}) if self.family in ("ip", "ip6") else {}
+        return own.get(base.name) == (base.type, base.hook, base.priority)
 
     def facts(self) -> list[NftBaseChain]:
-        if self.of_iptables():
-            return []
         return [
             NftBaseChain(self.family, self.name, base.name, base.type, base.hook, base.priority, base.policy,
                          self.rules, base.source, base.device)
-            for base in self.bases
+            for base in self.bases if not self.of_iptables(base)
         ]  # fmt: skip
 
 
@@ -184,7 +178,6 @@ class _Reader:
         assert self.table is not None
         if self.base is not None and self.base.hook:
             self.table.bases.append(self.base)
-            self.table.flowtables += self.block == "flowtable"
         self.block, self.base = "", None
 
 
@@ -210,6 +203,42 @@ def parse_nft_base_chains(text: str, path: str) -> ParseResult[NftBaseChain]:
         reader.leave()
         builder.values.extend(reader.table.facts())
     return builder.result()
+
+
+_NATIVE_TABLE = re.compile(r"table (ip6?) (filter|nat|mangle|raw|security) \{")
+_NATIVE_CHAIN = re.compile(r"\s*chain (\S+) \{")
+
+
+def native_rules(text: str) -> frozenset[tuple[int, str, str, int]]:
+    """(family, table, chain, index from 1) of rules inside iptables' tables that iptables did not write.
+
+    iptables-nft gives every rule a counter; a rule without one is native. iptables-nft-save (1.8.9) prints such a rule
+    without the conditions that it cannot express and without a word: `ip saddr @s drop` comes out as `-j DROP`.
+    """
+    found: set[tuple[int, str, str, int]] = set()
+    family, table, chain, index = 0, "", "", 0
+    for line in text.split("\n"):
+        if line.startswith("table "):
+            match = _NATIVE_TABLE.match(line)
+            family, table = (0, "") if match is None else (6 if match.group(1) == "ip6" else 4, match.group(2))
+            chain = ""
+        elif not table:
+            continue
+        elif not chain:
+            match = _NATIVE_CHAIN.match(line)
+            chain, index = (match.group(1), 0) if match is not None else ("", 0)
+        elif "counter" in line:
+            index += 1
+            if "counter" not in line.partition('comment "')[0].split():
+                found.add((family, table, chain, index))
+        else:
+            stripped = line.strip()
+            if stripped == "}":
+                chain = ""
+            elif stripped and not stripped.startswith(("type ", "policy ", "comment ", "#")):
+                index += 1
+                found.add((family, table, chain, index))
+    return frozenset(found)
 
 
 def _parse_json(text: str, path: str) -> ParseResult[NftBaseChain]:
@@ -270,4 +299,3 @@ def _json_item(item: dict[str, Any], tables: dict[tuple[str, str], _Table], text
                 ",".join(map(str, devices)) if isinstance(devices, list) else str(devices),
             )
         )
-        table.flowtables += what == "flowtable"
