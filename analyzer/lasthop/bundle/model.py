@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from lasthop.errors import BundleError
 from lasthop.facts.evidence import Artifact
@@ -13,6 +14,7 @@ from .budget import Budget
 from .members import Member
 
 _CONTEXT = 3
+_KEPT = 8
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class Bundle:
     spans: Mapping[Artifact, tuple[int, int]] = field(default_factory=dict)
     members: Mapping[str, Member] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
+    _texts: dict[str, str] = field(default_factory=dict, repr=False)
+    _lines: dict[str, list[str]] = field(default_factory=dict, repr=False)
 
     def read(self, path: str) -> bytes:
         """The bytes of a member. Raises BundleError when the bundle has no such member."""
@@ -46,7 +50,19 @@ class Bundle:
         """The member as text, lines ending in LF, nothing else changed: UTF-8 (or the UTF-16 of a PowerShell
         redirection), replacement characters for what is not, control characters kept. Lines longer than the budget
         are cut."""
-        return decode(self.read(path), self.budget.line_bytes)
+        found = self._texts.get(path)
+        if found is None:
+            found = decode(self.read(path), self.budget.line_bytes)
+            _remember(self._texts, path, found)
+        return found
+
+    def lines(self, path: str) -> list[str]:
+        """The member's lines; line n of a citation is `lines(path)[n - 1]`."""
+        found = self._lines.get(path)
+        if found is None:
+            found = self.text(path).split("\n")
+            _remember(self._lines, path, found)
+        return found
 
     def artifact_text(self, artifact: Artifact) -> str:
         """The text that belongs to one artifact, with its lines at the numbers that they have in the file."""
@@ -57,16 +73,26 @@ class Bundle:
         if span is None:
             return text
         first, last = span
-        lines = text.split("\n")[first - 1 : last]
+        lines = self.lines(artifact.path)[first - 1 : last]
         return "\n" * (first - 1) + "\n".join(lines) + "\n"
 
     def lines_around(self, path: str, line: int, n: int = _CONTEXT) -> tuple[tuple[int, str], ...]:
         """Up to `n` lines before and after `line` (counted from 1), with their numbers; () for an unknown member."""
         if path not in self.members:
             return ()
-        lines = self.text(path).split("\n")
+        lines = self.lines(path)
         first, last = max(line - n, 1), min(line + n, len(lines))
         return tuple((number, lines[number - 1]) for number in range(first, last + 1))
+
+
+T = TypeVar("T")
+
+
+def _remember(cache: dict[str, T], path: str, value: T) -> None:
+    """Keeps the last few: a file is parsed, searched and quoted within a short time, and dumps are large."""
+    while len(cache) >= _KEPT:
+        del cache[next(iter(cache))]
+    cache[path] = value
 
 
 def decode(data: bytes, line_limit: int) -> str:

@@ -141,7 +141,7 @@ def valid_header(block: bytes) -> bool:
         return False
     rest = block[:148] + b"        " + block[156:BLOCK]
     unsigned = sum(rest)
-    return stored in (unsigned, unsigned - 256 * sum(1 for byte in rest if byte > 127))
+    return stored == unsigned or stored == unsigned - 256 * sum(1 for byte in rest if byte > 127)
 
 
 def _number(field: bytes) -> int | None:
