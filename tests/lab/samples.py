@@ -133,10 +133,11 @@ def collect(cluster: Cluster, case: Case, collector: str, target: Path) -> tuple
             raise LabError(f"collector on {collection.node} never captured: {''.join(collection.log[-5:])}")
     time.sleep(0.5)
     address, port = case.address
+    limit = 1.0 if case.verdict == "partial" else 2.5
     seen: list[Attempt] = []
     end = time.monotonic() + CAPTURE_SECONDS - 3
     while time.monotonic() < end and len(seen) < case.tries:
-        seen.append(flow_works(cluster, case.source, address, port, case.proto, case.size, limit=2.5))
+        seen.append(flow_works(cluster, case.source, address, port, case.proto, case.size, limit=limit))
     archives = [collection.finish(target) for collection in running]
     return archives, seen, " ".join(running[0].arguments)
 
