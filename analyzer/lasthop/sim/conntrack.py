@@ -294,7 +294,8 @@ class ConntrackTable:
                     # tcp_packet: a reset that is the only answer deletes the entry, the packet still belongs to it.
                     note = "a reset without an answer before ends the connection"
                     word = "ESTABLISHED" if is_reply else "NEW"
-                    return Lookup(_attach(packet, connection, word, is_reply), self.without(connection), connection, note)
+                    attached = _attach(packet, connection, word, is_reply)
+                    return Lookup(attached, self.without(connection), connection, note)
                 if (
                     state == "ESTABLISHED"
                     and connection.state in ("SYN_RECV", "ESTABLISHED")

@@ -213,9 +213,8 @@ class Firewall:
     def _native(self, branch: _Branch, call: _Call, chain: NftBaseChain, name: str) -> None:
         why = f"native nftables table {chain.family} {chain.table} is not evaluated yet"
         branch.steps += (
-            Step(f"nftables {call.hook}", Outcome.UNKNOWN, why, (chain.source,), name, branch.packet, branch.packet,
-                 ""),
-        )  # fmt: skip
+            Step(f"nftables {call.hook}", Outcome.UNKNOWN, why, (chain.source,), name, branch.packet, branch.packet),
+        )
         branch.assumed += (f"native nftables chain {name} neither stops nor changes the packet",)
 
     # -- conntrack --------------------------------------------------------------------------------------------------
