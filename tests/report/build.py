@@ -148,7 +148,7 @@ def second_node_hop(*, broken: bool) -> Hop:
                 "blackhole 10.244.2.0/26 proto bird",
                 STOP,
                 src(ROUTES2, 14, "blackhole 10.244.2.0/26 proto bird"),
-                where="blackhole 10.244.2.0/26",
+                where="10.244.2.0/26",
                 disposition=Disposition.BLACKHOLED,
             ),
         )

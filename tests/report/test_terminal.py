@@ -8,7 +8,7 @@ import pytest
 
 from lasthop.report.terminal import render
 from lasthop.report.text import clip, columns, short_path, visible, wrap
-from lasthop.report.view import report_view
+from lasthop.report.view import quote, report_view
 
 from . import build
 
@@ -111,3 +111,13 @@ def test_short_path() -> None:
     assert short_path("nodes/worker-2/host/ip4_route_all.out") == "worker-2 host/ip4_route_all.out"
     assert short_path("case/nodes/w/pods/a_b/x.out") == "w pods/a_b/x.out"
     assert short_path("cluster/pods.json") == "cluster/pods.json"
+
+
+def test_of_an_object_the_lines_are_quoted_that_the_sentence_speaks_of() -> None:
+    lines = tuple((n, f'    "k{n}": "v",') for n in range(10, 40))
+    lines = (*lines[:9], (19, '    "ipNetworks": ["10.244.2.17/32"],'), *lines[10:])
+    source = build.src("wep.json", 10, "  {", 39)
+    told = quote(source, {("wep.json", 10): lines}, "10.244.2.17/32 is missing on worker-2")
+    assert [line.number for line in told.lines] == [10, 19]
+    assert told.text.strip() == '"ipNetworks": ["10.244.2.17/32"],'
+    assert told.cite == "wep.json:10-39"

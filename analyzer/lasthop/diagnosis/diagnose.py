@@ -26,6 +26,7 @@ ASKED = frozenset({"asked", "collected-for"})
 SEVERITY = {"critical": 0, "high": 1, "medium": 2, "low": 3, "info": 4}
 ORDER = [Verdict.BREAK, Verdict.PARTIAL, Verdict.INCONCLUSIVE, Verdict.CLEAR_IN_NODES, Verdict.NO_BREAK]
 CONTEXT_LINES = 2
+OBJECT_LINES = 200
 
 
 def _silent(label: str, done: int, total: int) -> None:
@@ -70,8 +71,26 @@ def diagnose(
     Raises UsageError when an asked question names what the bundle does not have.
     """
     diagnoser = Diagnoser(snapshot, bundle, level)
-    asked = questions or snapshot.questions
-    origin_asked = bool(asked)
+    flows, dropped = walk_flows(diagnoser, questions, progress)
+    origin_asked = bool(questions or snapshot.questions)
+    progress("asking the rules", 0, 0)
+    findings, not_evaluated = _rules(snapshot, extra_rules, tuple(flows))
+    intended = () if origin_asked else tuple(_as_finding(flow) for flow in flows if _intended_deny(flow))
+    judged = [flow for flow in flows if origin_asked or not _intended_deny(flow)]
+    verdict = _overall(judged)
+    missing = _missing(flows, dropped, snapshot)
+    diagnosis = Diagnosis(
+        verdict, _summary(verdict, judged, flows), tuple(judged), _sorted((*findings, *intended)), not_evaluated,
+        missing, health(snapshot, bundle),
+    )  # fmt: skip
+    return with_context(diagnosis, bundle)
+
+
+def walk_flows(
+    diagnoser: Diagnoser, questions: tuple[Question, ...] = (), progress: Progress = _silent
+) -> tuple[list[FlowResult], list[str]]:
+    """(judged flows, most broken first; why questions of the bundle itself could not be asked)."""
+    asked = questions or diagnoser.snapshot.questions
     if not asked:
         asked = discover.failing_flows(diagnoser.world) or discover.samples(diagnoser.world)
     flows: list[FlowResult] = []
@@ -85,17 +104,7 @@ def diagnose(
                 raise
             dropped.append(str(error))
     flows.sort(key=lambda flow: ORDER.index(flow.verdict))
-    progress("asking the rules", 0, 0)
-    findings, not_evaluated = _rules(snapshot, extra_rules, tuple(flows))
-    intended = () if origin_asked else tuple(_as_finding(flow) for flow in flows if _intended_deny(flow))
-    judged = [flow for flow in flows if origin_asked or not _intended_deny(flow)]
-    verdict = _overall(judged)
-    missing = _missing(flows, dropped, snapshot)
-    diagnosis = Diagnosis(
-        verdict, _summary(verdict, judged, flows), tuple(judged), _sorted((*findings, *intended)), not_evaluated,
-        missing, health(snapshot, bundle),
-    )  # fmt: skip
-    return with_context(diagnosis, bundle)
+    return flows, dropped
 
 
 def _rules(
@@ -161,7 +170,13 @@ def with_context(diagnosis: Diagnosis, bundle: Bundle) -> Diagnosis:
         source for flow in diagnosis.flows for finding in flow.breaks for source in finding.evidence
     ]
     for source in cited:
-        if source.line:
-            lines = bundle.lines_around(source.path, source.line, CONTEXT_LINES)
-            context[(source.path, source.line)] = tuple(lines)
+        if not source.line:
+            continue
+        if source.end_line > source.line:
+            # an object is its own context: its first line alone says nothing
+            last = min(source.end_line, source.line + OBJECT_LINES)
+            around = bundle.lines_around(source.path, source.line, OBJECT_LINES)
+            context[(source.path, source.line)] = tuple(line for line in around if source.line <= line[0] <= last)
+        else:
+            context[(source.path, source.line)] = bundle.lines_around(source.path, source.line, CONTEXT_LINES)
     return replace(diagnosis, context=context)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from lasthop.diagnosis.result import Endpoint, FlowResult
-from lasthop.facts.trace import Finding, Hop, Outcome, Sighting, Step, Trace
+from lasthop.facts.trace import Disposition, Finding, Hop, Outcome, Sighting, Step, Trace
 
 from .text import clip, clip_middle, columns, visible
 
@@ -366,10 +366,15 @@ def _why(lane: dict[Key, list[_Group]], dot: Dot, anchor: str, breaks: list[Find
             if f"{anchor}-{group.first}" == dot.href:
                 stop = next((step for step in group.steps if step.outcome is Outcome.STOP), None)
                 if stop is not None:
-                    return clip(visible(stop.where or stop.detail or stop.stage), 44)
+                    ending = "" if stop.disposition is None else _words(stop.disposition)
+                    return clip(visible(f"{ending} {stop.where}".strip() or stop.detail or stop.stage), 44)
     if breaks and breaks[0].disposition is not None:
-        return breaks[0].disposition.value.replace("_", " ").lower()
+        return _words(breaks[0].disposition)
     return clip(visible(breaks[0].title), 44) if breaks else ""
+
+
+def _words(disposition: Disposition) -> str:
+    return disposition.value.replace("_", " ").lower()
 
 
 _WHOLE = {

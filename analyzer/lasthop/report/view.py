@@ -6,6 +6,7 @@ diagnosis does not hold is not in the view either.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -305,26 +306,49 @@ def _finding(rank: int, finding: Finding, context: Context) -> FindingView:
         died=visible(died),
         share=share_text(finding.share),
         policy=finding.policy or "",
-        quotes=tuple(quote(source, context) for source in finding.evidence),
+        quotes=tuple(quote(source, context, f"{finding.because} {finding.object}") for source in finding.evidence),
         fix=tuple(_command(command) for command in finding.fix),
         verify=tuple(visible(text) for text in finding.verify),
     )
 
 
-def quote(source: SourceRef, context: Context) -> Quote:
-    """The cited lines marked among their neighbours; only the cited line where the diagnosis gave no neighbours."""
+def quote(source: SourceRef, context: Context, about: str = "") -> Quote:
+    """The cited lines marked among their neighbours; only the cited line where the diagnosis gave no neighbours.
+
+    Of a long object only its first line and those that name what the sentence `about` names are quoted.
+    """
     last = max(source.line, source.end_line)
     around = context.get((source.path, source.line), ())
-    lines = tuple(QuoteLine(n, visible(text), source.line <= n <= last) for n, text in around)
+    text = source.text
+    if source.end_line > source.line:
+        around, text = _telling_lines(around, about, text)
+    lines = tuple(QuoteLine(n, visible(line), source.line <= n <= last) for n, line in around)
     if not lines and source.line > 0:
         lines = (QuoteLine(source.line, visible(source.text), True),)
     return Quote(
         path=visible(source.path),
         cite=cite(source.path, source.line, source.end_line),
         short=cite(short_path(source.path), source.line, source.end_line),
-        text=visible(source.text),
+        text=visible(text),
         lines=lines,
     )
+
+
+_NAMED = re.compile(r"[\w.:-]*\d[\w.:-]*|[a-z0-9-]+/[\w.-]+")
+_MOST_OBJECT_LINES = 8
+
+
+def _telling_lines(
+    around: tuple[tuple[int, str], ...], about: str, text: str
+) -> tuple[tuple[tuple[int, str], ...], str]:
+    """(the object's first line and those that hold a name or address of `about`, the most telling of these)."""
+    names = {name.strip(".:-") for found in _NAMED.findall(about) for name in found.split("/")}
+    names = {name for name in names if len(name) > 3}
+    named = [line for line in around[1:] if any(name in line[1] for name in names)][: _MOST_OBJECT_LINES - 1]
+    if not named:
+        return around[:_MOST_OBJECT_LINES], text
+    best = max(named, key=lambda line: max(len(name) for name in names if name in line[1]))
+    return (around[0], *named), best[1]
 
 
 def _command(command: Command) -> CommandView:
