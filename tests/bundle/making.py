@@ -8,6 +8,7 @@ import hashlib
 import io
 import lzma
 import tarfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def framed(files: Mapping[str, bytes]) -> bytes:
     for name, data in files.items():
         body += b"F %d %s\n" % (len(data), name.encode()) + data + b"\n"
     return body + b"E %d\n" % len(files)
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
 
 
 PACKED = {

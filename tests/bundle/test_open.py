@@ -15,7 +15,7 @@ from tests.bundle import making
 TOP = "lasthop-node1-20260101T000000Z-abc123"
 
 
-@pytest.mark.parametrize("form", [*making.PACKED, "stream", "directory", "nested", "nested stream"])
+@pytest.mark.parametrize("form", [*making.PACKED, "zip", "stream", "directory", "nested", "nested stream"])
 @pytest.mark.parametrize("top", ["", TOP])
 def test_every_container_gives_the_same_bundle(tmp_path: Path, form: str, top: str) -> None:
     files = making.node()
@@ -24,7 +24,9 @@ def test_every_container_gives_the_same_bundle(tmp_path: Path, form: str, top: s
         path = making.write(tmp_path / "in", packed)
     else:
         path = tmp_path / f"b.{form.replace('nested', 'tar').replace(' ', '')}"
-        if form == "stream":
+        if form == "zip":
+            data = making.zipped(packed)
+        elif form == "stream":
             data = making.framed(packed)
         elif form == "nested":
             data = making.tar({"node1.tar.gz": making.PACKED["tar.gz"](making.tar(packed))})

@@ -205,6 +205,14 @@ def test_a_bomb_behind_good_members_keeps_the_good_ones(tmp_path: Path) -> None:
     assert any("times its size" in warning for warning in bundle.warnings)
 
 
+def test_a_zip_bomb_and_names_in_a_zip(tmp_path: Path) -> None:
+    with pytest.raises(BundleRefused, match="times its size"):
+        open_bundle([put(tmp_path, making.zipped({"nodes/node1/host/bomb.out": BOMB[: 100 << 20]}), "b.zip")])
+    bundle = open_bundle([put(tmp_path, making.zipped({**GOOD, "../evil": b"x", "/etc/evil": b"x"}), "b.zip")])
+    good_part(bundle)
+    assert not [path for path in bundle.members if "evil" in path]
+
+
 def test_members_larger_than_the_limit_are_skipped(tmp_path: Path) -> None:
     files = making.node(outputs={"ip4_route_all": making.ROUTES, "ip_link": making.LINKS, "conntrack": "x" * 5000})
     bundle = open_bundle([put(tmp_path, making.tar(files))], Budget(text_bytes=4096))
@@ -309,6 +317,7 @@ CUT_FORMS = {
     "b.tar.xz": lzma.compress(making.tar(SMALL)),
     "b.tar.zst": zstandard.ZstdCompressor().compress(making.tar(SMALL)),
     "b.stream": making.framed(SMALL),
+    "b.zip": making.zipped(SMALL),
     "outer.tar": making.tar({"node1.tar.gz": gzip.compress(making.tar(SMALL)), "FAILED/node2.txt": b"no answer\n"}),
 }
 

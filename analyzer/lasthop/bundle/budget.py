@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 MIB = 1 << 20
-ARCHIVE_NAME = re.compile(r"\.(tar|tar\.gz|tgz|tar\.xz|txz|tar\.zst|tzst|tar\.bz2|tbz2?|stream)$", re.IGNORECASE)
+ARCHIVE_NAME = re.compile(r"\.(tar|tar\.gz|tgz|tar\.xz|txz|tar\.zst|tzst|tar\.bz2|tbz2?|zip|stream)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""From a path on the command line to trees of members: directory, tar (gz, xz, zst, bz2), framed stream, single file.
+"""From a path on the command line to trees of members: directory, tar (gz, xz, zst, bz2), zip, framed stream, file.
 
 Nothing is ever written; nothing outside the named inputs is opened.
 """
@@ -21,6 +21,8 @@ from .framed import read_framed
 from .members import Member, Tree, show_name
 from .streams import Source
 from .tar import BLOCK, TarReader, valid_header
+from .zipped import MAGIC as ZIP_MAGIC
+from .zipped import read_zip
 
 
 def open_trees(path: Path, meter: Meter) -> list[Tree]:
@@ -121,11 +123,15 @@ def _file_member(path: Path, name: str, size: int, meter: Meter) -> Member:
 
 def _archive(file: BinaryIO, name: str, label: str, meter: Meter, depth: int) -> list[Tree] | None:
     """Trees of an archive, or None when the file is none (a plain file of text or packets)."""
-    source = Source(file, meter)
-    head = source.peek(BLOCK)
     tree = Tree(label, meter)
     nested: list[Tree] = []
     store = _storer(tree, nested, depth)
+    first = file.read(len(ZIP_MAGIC))
+    file.seek(0)
+    if first == ZIP_MAGIC:
+        return _finish(name, read_zip(file, tree, store), tree, nested, depth)
+    source = Source(file, meter)
+    head = source.peek(BLOCK)
     if head.startswith(STREAM_MAGIC):
         problem = read_framed(source, tree, store)
     elif valid_header(head.ljust(BLOCK, b"\0")) and len(head) == BLOCK:
@@ -143,6 +149,10 @@ def _archive(file: BinaryIO, name: str, label: str, meter: Meter, depth: int) ->
         return []
     else:
         return None
+    return _finish(name, problem, tree, nested, depth)
+
+
+def _finish(name: str, problem: str, tree: Tree, nested: list[Tree], depth: int) -> list[Tree]:
     if problem:
         tree.warn(f"{show_name(name)}: {problem}; what was read before that is used.")
     if not tree.members and not nested:
