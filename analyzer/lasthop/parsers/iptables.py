@@ -97,6 +97,16 @@ class LazyRuleset:
             self._rules[key] = tuple(self._rule(table, chain, at, index) for index, at in enumerate(places, 1))
         return self._rules[key]
 
+    def texts(self, table: str, chain: str) -> tuple[str, ...]:
+        """A chain's lines as they stand, in order; nothing is tokenised."""
+        return tuple(self._lines[at] for at in self._places.get(table, {}).get(chain, ()))
+
+    def rule(self, table: str, chain: str, index: int) -> NetfilterRule:
+        """The rule at `index` (from 1) of a chain, tokenised alone: of a long chain a packet meets few."""
+        if (table, chain) in self._rules:
+            return self._rules[(table, chain)][index - 1]
+        return self._rule(table, chain, self._places[table][chain][index - 1], index)
+
     def all_rules(self) -> Iterator[NetfilterRule]:
         """Every rule of every table, in file order of chains. Tokenises the whole dump."""
         for table, places in self._places.items():

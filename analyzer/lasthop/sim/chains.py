@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from ipaddress import ip_address
+from typing import Protocol, runtime_checkable
 
 from lasthop.facts.evidence import Doubt
 from lasthop.facts.netfilter import Match, NetfilterRule, Ruleset
@@ -86,20 +88,57 @@ def index_key(matches: tuple[Match, ...]) -> tuple[str, object] | None:
     return None if best is None else (best[1], best[2])
 
 
+_TEXT_KEY = re.compile(r"(?<!! )-(?:(d) ([0-9a-fA-F.:]+)/(32|128)|([io]) ([^\s+\"]+)) ")
+
+
+def text_key(line: str) -> tuple[str, object] | None:
+    """`index_key` read from the text of a rule, in front of anything that is quoted."""
+    best: tuple[str, object] | None = None
+    for match in _TEXT_KEY.finditer(line.partition('"')[0]):
+        destination, head, length, direction, interface = match.groups()
+        if destination:
+            if (length == "128") == (":" in head):
+                return "destination", int(ip_address(head))
+        elif best is None:
+            best = ("in-interface" if direction == "i" else "out-interface", interface)
+    return best
+
+
+@runtime_checkable
+class LineRuleset(Protocol):
+    """A ruleset that can tokenise single rules (parsers.iptables.LazyRuleset)."""
+
+    def texts(self, table: str, chain: str) -> tuple[str, ...]: ...
+
+    def rule(self, table: str, chain: str, index: int) -> NetfilterRule: ...
+
+
 class CompiledChain:
-    """A chain whose rules are compiled when a packet first meets them. Long chains are indexed."""
+    """A chain whose rules are compiled when a packet first meets them. Long chains are indexed, from their text where
+    the ruleset gives it, so that the rules of other destinations are not even tokenised."""
 
     def __init__(self, table: CompiledTable, name: str) -> None:
         self.table = table
         self.name = name
-        self.rules = table.ruleset.rules(table.name, name)
-        self.compiled: list[CompiledRule | None] = [None] * len(self.rules)
         self.buckets: dict[tuple[str, object], list[int]] | None = None
         self.rest: list[int] = []
-        if len(self.rules) >= INDEX_FROM:
+        self._rules: tuple[NetfilterRule, ...] | None = None
+        ruleset = table.ruleset
+        keys: list[tuple[str, object] | None] = []
+        if isinstance(ruleset, LineRuleset):
+            texts = ruleset.texts(table.name, name)
+            self.size = len(texts)
+            if self.size >= INDEX_FROM:
+                keys = [text_key(text) for text in texts]
+        else:
+            self._rules = ruleset.rules(table.name, name)
+            self.size = len(self._rules)
+            if self.size >= INDEX_FROM:
+                keys = [None if rule.unparsed else index_key(rule.matches) for rule in self._rules]
+        self.compiled: list[CompiledRule | None] = [None] * self.size
+        if keys:
             self.buckets = {}
-            for position, rule in enumerate(self.rules):
-                key = None if rule.unparsed else index_key(rule.matches)
+            for position, key in enumerate(keys):
                 if key is None:
                     self.rest.append(position)
                 else:
@@ -108,16 +147,21 @@ class CompiledChain:
     def at(self, position: int) -> CompiledRule:
         compiled = self.compiled[position]
         if compiled is None:
-            compiled = self.compiled[position] = CompiledRule(self.rules[position], self.table)
+            compiled = self.compiled[position] = CompiledRule(self._rule(position), self.table)
         return compiled
+
+    def _rule(self, position: int) -> NetfilterRule:
+        if self._rules is not None:
+            return self._rules[position]
+        ruleset = self.table.ruleset
+        assert isinstance(ruleset, LineRuleset)
+        return ruleset.rule(self.table.name, self.name, position + 1)
 
     def candidates(self, c: Context) -> Iterable[int]:
         """Positions of the rules that can match, ascending; the others differ in the indexed value."""
         if self.buckets is None:
-            return range(len(self.rules))
+            return range(self.size)
         found = self.rest
-        if c.dport is None:  # an unknown port may be any
-            return range(len(self.rules))
         for key in (
             ("destination", c.dst), ("source", c.src), ("out-interface", c.oif), ("in-interface", c.iif),
             ("dport", c.dport),
@@ -125,6 +169,9 @@ class CompiledChain:
             bucket = self.buckets.get(key)
             if bucket:
                 found = found + bucket
+        if c.dport is None:  # an unknown port may be any
+            ports = (bucket for (option, _), bucket in self.buckets.items() if option == "dport")
+            found = found + [position for bucket in ports for position in bucket]
         return sorted(found) if found is not self.rest else found
 
 
@@ -257,7 +304,7 @@ class Traversal:
                 self.overflow = True
             if not live or self.overflow:
                 break
-        reached = position + 1 if not live else len(chain.rules)
+        reached = position + 1 if not live else chain.size
         self.skipped += max(0, reached - asked)
         return done, fall + live
 

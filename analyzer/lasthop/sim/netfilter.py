@@ -260,7 +260,7 @@ class Firewall:
             if compiled is None:
                 continue
             base = compiled.ruleset.chain(table, hook)
-            if base is not None and (base.policy != "ACCEPT" or compiled.ruleset.rules(table, hook)):
+            if base is not None and (base.policy != "ACCEPT" or compiled.chain(hook).size):
                 found.append(backend)
         return found
 
