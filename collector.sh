@@ -973,6 +973,12 @@ dmi() {
     return 0
 }
 
+# ip_options: BusyBox's ip refuses -d and -s
+IP_DETAILS='-d' IP_STATISTICS='-s'
+ip_options() {
+    [ "$DRY" = no ] && have ip || return 0
+    case $(ip -V 2>&1 </dev/null) in *iproute2*) ;; *) IP_DETAILS='' IP_STATISTICS='' ;; esac
+}
 # The text of ip is for people and old versions, its JSON says what the text hides.
 sec_links() {
     if [ "$DRY" = no ] && ! have ip && ! felix_has ip; then
@@ -984,8 +990,11 @@ sec_links() {
         run proc_net_ipv6_route 10 cat /proc/net/ipv6_route
         return 0
     fi
-    runtool ip_link 20 ip -d -s link
-    runtool ip_addr 20 ip -d addr
+    # shellcheck disable=SC2086  # options or nothing
+    {
+        runtool ip_link 20 ip $IP_DETAILS $IP_STATISTICS link
+        runtool ip_addr 20 ip $IP_DETAILS addr
+    }
     runtool ip4_route_all 30 ip -4 route show table all
     runtool ip4_rule 10 ip -4 rule show
     runtool ip4_neigh 20 ip -4 neigh show
@@ -1147,7 +1156,7 @@ sec_devices() {
         runtool "ethtool_i_$sd_if" 5 ethtool -i "$sd_if"
         [ "$PROFILE" = quick ] || runtool "ethtool_s_$sd_if" 5 ethtool -S "$sd_if"
     done
-    if [ "$PROFILE" = deep ] || [ "$DRY" = yes ]; then run bpftool_net 10 bpftool net show; fi
+    if [ "$PROFILE" != quick ]; then run bpftool_net 10 bpftool net show; fi
 }
 tc_filters() {
     while read -r tf_word tf_kind _ tf_dev tf_if _; do
@@ -1766,7 +1775,7 @@ pod_commands() {
     pc_ss='ss -lntue'
     [ "$POD_IN_QUESTION" = no ] && [ "$DRY" = no ] || pc_ss='ss -lntuep'
     batch "$OUT" 30 "$@" -- \
-        ip_link - 'ip -d -s link' ip_addr - 'ip -d addr' \
+        ip_link - "ip${IP_DETAILS:+ -d}${IP_STATISTICS:+ -s} link" ip_addr - "ip${IP_DETAILS:+ -d} addr" \
         ip4_route_all - 'ip -4 route show table all' ip4_rule - 'ip -4 rule show' ip4_neigh - 'ip -4 neigh show' \
         ip6_route_all - 'ip -6 route show table all' ip6_rule - 'ip -6 rule show' ip6_neigh - 'ip -6 neigh show' \
         sysctl - @sysctl \
@@ -1883,7 +1892,8 @@ sec_second_sample() {
         proc_net_dev_t2 - 'cat /proc/net/dev' proc_stat_nf_conntrack_t2 file 'cat /proc/net/stat/nf_conntrack' \
         conntrack_count_t2 file 'cat /proc/sys/net/netfilter/nf_conntrack_count'
     if [ "$DRY" = yes ] || has_tool ip; then
-        runtool ip_link_t2 20 ip -d -s link
+        # shellcheck disable=SC2086  # options or nothing
+        runtool ip_link_t2 20 ip $IP_DETAILS $IP_STATISTICS link
         runtool ip4_route_all_t2 30 ip -4 route show table all
         runtool ip4_rule_t2 10 ip -4 rule show
         runtool ip4_neigh_t2 20 ip -4 neigh show
@@ -1897,7 +1907,7 @@ sec_second_sample() {
         OUT=$ND/pods/$ss_dir REL=pods/$ss_dir/
         have nsenter || continue
         [ "$UID_NOW" = 0 ] || continue
-        batch "$OUT" 20 nsenter "-n$ss_file" -- ip_link_t2 - 'ip -d -s link' \
+        batch "$OUT" 20 nsenter "-n$ss_file" -- ip_link_t2 - "ip${IP_DETAILS:+ -d}${IP_STATISTICS:+ -s} link" \
             ip4_neigh_t2 - 'ip -4 neigh show' proc_net_snmp_t2 - 'cat /proc/net/snmp' \
             proc_net_netstat_t2 - 'cat /proc/net/netstat' proc_net_snmp6_t2 file 'cat /proc/net/snmp6' \
             ss_listen_t2 diag 'ss -lntuep'
@@ -2741,6 +2751,7 @@ collect() {
     if loaded inet_diag && loaded tcp_diag && loaded udp_diag; then LH_DIAG=yes; fi
     export LH_NFT LH_DIAG
     sec_identity
+    ip_options
     sec_links
     sec_filter
     now
@@ -2986,8 +2997,11 @@ main_leftover() {
     NAME=${BASE##*/}
     case $BASE in */*) BASE=${BASE%/*} ;; *) BASE=$PWD ;; esac
     case $BASE in /*) ;; *) BASE=$PWD/$BASE ;; esac
-    [ -d "$BASE/$NAME/nodes" ] || die_usage "not a leftover of this collector: $LEFTOVER"
     W=$BASE/$NAME
+    # It is removed once it is packed, so it must be what it is said to be.
+    case $NAME in lasthop-*-*Z-??????) ;; *) die_usage "not a leftover of this collector: $LEFTOVER" ;; esac
+    set -- "$W"/nodes/*/index.tsv
+    [ -f "$1" ] || die_usage "not a leftover of this collector: $LEFTOVER"
     rm -rf "$W/.ctl"
     deliver
     exit 10

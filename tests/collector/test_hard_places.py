@@ -140,3 +140,21 @@ def test_pod_found_by_cgroup(driver: str) -> None:
     )
     pod = dict(line.split("=", 1) for line in run.node("pods/shop_db-0/pod.meta").splitlines())
     assert (pod["uid"], pod["found_by"], pod["container_ids"]) == (UID, "cgroup", "0123456789abcdef")
+
+
+def test_busybox_ip() -> None:
+    """A host whose ip is BusyBox's: plain text without details, JSON failed, nothing of the must-have ids lost."""
+    run = Node(setup=PODS, stubs={"ip": '#!/bin/sh\nexec busybox ip "$@"\n'}).run("--only", "ip_*,ip4_*,uname")
+    assert run.rc == 0, run.stderr
+    assert run.status("host/ip_link_json") == "rc"
+    assert "10.65.0.1 dev cali" in run.node("host/ip4_route_all.out")
+    assert "inet 10.65.0.1/32" in run.node("pods/shop_web-1/ip_addr.out")
+
+
+@pytest.mark.parametrize(("owner", "code"), [("1 $(cut -d' ' -f22 /proc/1/stat)", 11), ("1 77", 0), ("999999 5", 0)])
+def test_one_collector_per_node(owner: str, code: int) -> None:
+    """A lock of a live process (same pid and start time) is respected, a stale one is not."""
+    lock = "/run/lasthop-collector-$(readlink /proc/self/ns/net | tr -dc 0-9).lock"
+    run = Node(setup=f"ip link set lo up\nmkdir {lock}\necho {owner} >{lock}/owner\n").run("--only", "uname")
+    assert run.rc == code, run.stderr
+    assert ("another collector" in run.stderr) is (code == 11)

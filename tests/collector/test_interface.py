@@ -213,7 +213,8 @@ def test_only() -> None:
 
 @pytest.mark.lab
 def test_capture_and_probe() -> None:
-    run = Node(setup=PODS, background=[LISTENER]).run(
+    tracked = PODS + "iptables-nft -I FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n"
+    run = Node(setup=tracked, background=[LISTENER]).run(
         "--pod",
         "shop/web-1",
         "--peer",
@@ -236,8 +237,9 @@ def test_capture_and_probe() -> None:
         assert data[:4] in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4")
         # Port 8080 in network order: the probe is on both pods' sides and not on the uplink.
         assert (b"\x1f\x90" in data) is (name != "eth0")
-    events = run.node("host/conntrack_events.out")
-    assert "dport=8080" in events or events == ""
+    assert "[NEW] ipv4     2 tcp" in run.node("host/conntrack_events.out")
+    assert "dport=8080" in run.node("host/conntrack_events.out")
+    assert "dport=8080" in run.node("host/conntrack_focus_1_src_t2.out")
     t2 = run.index()["host/proc_net_snmp_t2"]
     assert float(t2["start"]) > float(run.meta()["capture_end"][0]) - 1
 
