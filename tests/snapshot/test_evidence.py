@@ -240,14 +240,32 @@ def test_policies_are_complete_only_with_both_of_calicos_lists() -> None:
     alone = snapshot({"calico_networkpolicies": POLICY}).cluster.policies
     assert isinstance(alone, Partial)
     assert "calico_globalnetworkpolicies" in alone.why
-    both = snapshot({"calico_networkpolicies": POLICY, "calico_globalnetworkpolicies": POLICY}).cluster.policies
+    listed = (POLICY, {"command": "calicoctl get networkpolicies -A -o yaml"})
+    both = snapshot({"calico_networkpolicies": listed, "calico_globalnetworkpolicies": listed}).cluster.policies
     assert isinstance(both, Complete)
 
 
+def test_the_crds_do_not_hold_the_policies_of_kubernetes() -> None:
+    listed = (POLICY, {"command": "kubectl get networkpolicies.crd.projectcalico.org -A -o json"})
+    outputs = {"calico_networkpolicies": listed, "calico_globalnetworkpolicies": listed}
+    found = snapshot(outputs).cluster.policies
+    assert isinstance(found, Partial)
+    assert [doubt.touches for doubt in found.doubts] == ["KubernetesNetworkPolicy"]
+
+
+def test_a_list_of_calicos_objects_that_was_not_taken_leaves_its_kind_in_doubt() -> None:
+    found = snapshot({"calico_bgppeers": "apiVersion: projectcalico.org/v3\nitems: []\nkind: BGPPeerList\n"}).cluster
+    assert isinstance(found.calico_objects, Partial)
+    touched = {doubt.touches for doubt in found.calico_objects.doubts}
+    assert "FelixConfiguration" in touched
+    assert "BGPPeer" not in touched
+
+
 def test_a_kind_that_the_server_does_not_know_takes_nothing_away() -> None:
+    listed = (POLICY, {"command": "calicoctl get networkpolicies -A -o yaml"})
     outputs = {
-        "calico_networkpolicies": POLICY,
-        "calico_globalnetworkpolicies": POLICY,
+        "calico_networkpolicies": listed,
+        "calico_globalnetworkpolicies": listed,
         "kube_adminnetworkpolicies": ("", failed(1, 'error: the server doesn\'t have a resource type "anp"\n')),
     }
     assert isinstance(snapshot(outputs).cluster.policies, Complete)

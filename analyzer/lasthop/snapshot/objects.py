@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lasthop.facts import calico as c
@@ -42,8 +43,16 @@ _KINDS: dict[str, tuple[type, tuple[str, ...]]] = {
     "namespaces": (k.Namespace, ("kube_namespaces",)),
 }  # fmt: skip
 
-_NEEDED = {"policies": ("calico_networkpolicies", "calico_globalnetworkpolicies")}
-"""Lists without which a kind is not complete. Kubernetes policies are in calicoctl's list too (as `knp.default.*`)."""
+_NEEDED = {
+    "policies": {"calico_networkpolicies": "NetworkPolicy", "calico_globalnetworkpolicies": "GlobalNetworkPolicy"},
+    "calico_objects": {
+        "calico_tiers": "Tier", "calico_profiles": "Profile", "calico_networksets": "NetworkSet",
+        "calico_globalnetworksets": "GlobalNetworkSet", "calico_bgpconfigurations": "BGPConfiguration",
+        "calico_bgppeers": "BGPPeer", "calico_felixconfigurations": "FelixConfiguration",
+        "calico_clusterinformations": "ClusterInformation",
+    },
+}  # fmt: skip
+"""Lists without which a kind is not complete, and the object kind that is then in doubt."""
 
 _ANY = "other_objects"
 """Files of several kinds: they may hold objects of every kind."""
@@ -57,17 +66,22 @@ def cluster_kind(place: Place, kind: str) -> Evidence[Any]:
         return _ipam(place, c.BlockAffinity, "calico_blockaffinities")
     if kind == "endpoint_slices":
         # Endpoints are the older copy of the same thing: used where slices were not taken, never added to them
-        slices = _lists(place, k.EndpointSlice, ("kube_endpointslices",), ())
+        slices = _lists(place, k.EndpointSlice, ("kube_endpointslices",), {})
         return (
             slices
             if not isinstance(slices, Absent)
-            else _or(_lists(place, k.EndpointSlice, ("kube_endpoints",), ()), slices)
+            else _or(_lists(place, k.EndpointSlice, ("kube_endpoints",), {}), slices)
         )
     cls, ids = _KINDS[kind]
+    needed = dict(_NEEDED.get(kind, {}))
     if kind == "calico_objects":
-        # kinds that this cluster's API does not know take nothing away from those that it knows
-        return _lists(place, cls, (*ids, *_configmaps(place)), ())
-    return _lists(place, cls, ids, _NEEDED.get(kind, ()))
+        ids = (*ids, *_configmaps(place))
+    if kind == "policies" and any(
+        "calicoctl" not in a.command for a in place.artifacts.get("calico_networkpolicies", ())
+    ):
+        # calicoctl lists the policies of Kubernetes too (as `knp.default.*`); the CRDs hold Calico's own only
+        needed["kube_networkpolicies"] = "KubernetesNetworkPolicy"
+    return _lists(place, cls, ids, needed)
 
 
 def _or(first: Evidence[Any], second: Evidence[Any]) -> Evidence[Any]:
@@ -78,7 +92,7 @@ def _configmaps(place: Place) -> tuple[str, ...]:
     return tuple(sorted(identity for identity in place.artifacts if identity.startswith("kube_configmap_")))
 
 
-def _lists(place: Place, cls: type, ids: tuple[str, ...], needed: tuple[str, ...]) -> Evidence[Any]:
+def _lists(place: Place, cls: type, ids: tuple[str, ...], needed: Mapping[str, str]) -> Evidence[Any]:
     parts: list[Evidence[Any]] = []
     unknown_kind: list[Absent] = []
     for identity in ids:
@@ -97,9 +111,9 @@ def _lists(place: Place, cls: type, ids: tuple[str, ...], needed: tuple[str, ...
     together = joined(parts)
     if together is None:
         return unknown_kind[0] if unknown_kind else NOT_COLLECTED
-    for identity in needed:
+    for identity, touched in needed.items():
         if identity not in place.artifacts and not isinstance(together, Absent):
-            together = with_doubt(together, f"{identity} was not collected")
+            together = with_doubt(together, f"{identity} was not collected", touched)
     return together
 
 
@@ -113,7 +127,7 @@ def _ipam(place: Place, cls: type, identity: str) -> Evidence[Any]:
     """Objects, else the datastore's own dump, else (blocks) the table of `calicoctl ipam show --show-blocks`."""
     from lasthop.parsers.ipam import parse_etcd_ipam, parse_ipam_show
 
-    found = _lists(place, cls, (identity,), ())
+    found = _lists(place, cls, (identity,), {})
     if isinstance(found, Complete):
         return found
     candidates: list[Evidence[Any]] = [found]
