@@ -365,8 +365,8 @@ def _tap(sighting: Sighting) -> str:
 
 
 def _sighting(sighting: Sighting) -> SightingView:
-    what = f"{sighting.direction} {sighting.packet}".strip()
-    text = f"{what} {'seen' if sighting.seen else 'never seen'} at {_tap(sighting)}"
+    what = sighting.direction + (f" ({sighting.packet})" if sighting.packet not in ("", "first", "answer") else "")
+    text = visible(f"{what} {'seen' if sighting.seen else 'never seen'} at ") + _tap(sighting)
     if not sighting.received:
         text += ", but the interface does not take the frame"
     frames = ", ".join(str(n) for n in sighting.frames[:6]) + (", …" if len(sighting.frames) > 6 else "")
