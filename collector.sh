@@ -2251,7 +2251,7 @@ sec_cluster() {
     for cl_kind in $CALICO_IPAM_KINDS; do calico_kind "$cl_kind" kubectl; done
     if [ "$CALICOCTL_OK" = yes ]; then
         run calico_node_status 15 calicoctl node status --allow-version-mismatch
-        [ "$PROFILE" = quick ] || run calico_ipam_show 20 calicoctl ipam show --show-blocks --allow-version-mismatch
+        run calico_ipam_show 20 calicoctl ipam show --show-blocks --allow-version-mismatch
     fi
     if [ "$KUBECTL_OK" = yes ]; then
         sec_kube
@@ -2273,7 +2273,12 @@ calico_kind() { # KIND[/n] PREFERRED
         # shellcheck disable=SC2086  # nothing or one option
         masked_run "calico_$ck_kind" 20 calicoctl get "$ck_kind" $ck_all -o json --allow-version-mismatch
     elif [ "$KUBECTL_OK" = yes ]; then
+        STATUS=''
         masked_run "calico_$ck_kind" 20 kubectl get "$ck_kind.crd.projectcalico.org" -A -o json --request-timeout=15s
+        # Where Calico's API has its own CRDs, or an API server, the group has another name.
+        if [ "$STATUS" = rc ]; then
+            masked_run "calico_$ck_kind" 20 kubectl get "$ck_kind.projectcalico.org" -A -o json --request-timeout=15s
+        fi
     else
         skip "calico_$ck_kind" no-answer "calicoctl get $ck_kind"
     fi
