@@ -95,6 +95,20 @@ def test_a_newer_failed_list_does_not_replace_an_older_good_one(tmp_path: Path, 
     assert bundle.read("cluster/calico_ippools.out") == b'{"items": []}'
 
 
+def test_what_calicoctl_says_of_the_node_is_of_that_node(tmp_path: Path) -> None:
+    inputs = []
+    for name in ("node1", "node2"):
+        said = f"Calico process is running.\n# {name}\n".encode()
+        files = making.node(name)
+        row = making.row("calico_node_status", said, "calico_node_status.out")
+        files["cluster/index.tsv"] = (making.HEADER + row).encode()
+        files["cluster/calico_node_status.out"] = said
+        inputs.append(pack(tmp_path, f"{name}.tar", files))
+    bundle = open_bundle(inputs)
+    found = {a.node: bundle.artifact_text(a) for a in bundle.artifacts if a.id == "calico_node_status"}
+    assert found == {name: f"Calico process is running.\n# {name}\n" for name in ("node1", "node2")}
+
+
 def test_the_question_is_read_from_node_meta(tmp_path: Path) -> None:
     meta = "question_from=default/a\nquestion_to=192.0.2.7\nquestion_proto=UDP\nquestion_port=53\n"
     bundle = open_bundle([pack(tmp_path, "b.tar", making.node(meta=meta))])

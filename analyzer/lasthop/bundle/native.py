@@ -61,6 +61,7 @@ def read_native(tree: Tree) -> list[Part]:
             loose.append(path)
     warnings += _format_warnings(tree)
     parts = [_node_part(node, files, tree) if node else _cluster_part(files, tree) for node, files in folders.items()]
+    _give_to_node(parts)
     holder = parts[0] if parts else Part("")
     if not parts:
         parts = [holder]
@@ -74,6 +75,27 @@ def read_native(tree: Tree) -> list[Part]:
         if not part.node:
             part.start = clock
     return parts
+
+
+_OF_ONE_NODE = frozenset({"calico_node_status"})
+"""Outputs that lie in cluster/ because calicoctl makes them, and that speak of the node where it ran."""
+
+
+def _give_to_node(parts: list[Part]) -> None:
+    """In the bundle of one node, what calicoctl says of "the node" is of that node."""
+    nodes = [part for part in parts if part.node]
+    cluster = next((part for part in parts if not part.node), None)
+    if cluster is None or len(nodes) != 1:
+        return
+    owner = nodes[0]
+    for artifact in [a for a in cluster.artifacts if a.id in _OF_ONE_NODE]:
+        cluster.artifacts.remove(artifact)
+        path = f"nodes/{owner.node}/{artifact.path}" if artifact.path else ""
+        for end in (".out", ".err"):
+            member = cluster.members.get(artifact.path.removesuffix(".out") + end)
+            if member is not None:
+                owner.members[path.removesuffix(".out") + end] = member
+        owner.artifacts.append(replace(artifact, node=owner.node, netns="host", path=path))
 
 
 def _format_warnings(tree: Tree) -> list[str]:
