@@ -44,7 +44,10 @@ class CompiledRule:
             self.kind, self.payload = TargetKind.JUMP, None
         else:
             self.kind, self.payload = compile_target(rule)
-        self.inert = self.kind is TargetKind.COUNT and not rule.unparsed
+        if rule.unparsed and self.kind in (TargetKind.COUNT, TargetKind.NAT):
+            # The part that was not understood may hold the target or its options.
+            self.kind, self.payload = TargetKind.UNKNOWN, f"'{rule.unparsed}' is not understood"
+        self.inert = self.kind is TargetKind.COUNT
 
     @property
     def name(self) -> str:
