@@ -103,7 +103,8 @@ class Machine:
         environment = {**ENVIRONMENT, "DIR": str(self.workdir), "NAME": name, "PYTHON": PYTHON}
         flags = ["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"]
         self._holder = subprocess.Popen(
-            ["unshare", *flags, "sh", "-c", SETUP],
+            # Whoever holds the lab may be killed: its machines go with it.
+            ["setpriv", "--pdeathsig", "KILL", "--", "unshare", *flags, "sh", "-c", SETUP],
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,

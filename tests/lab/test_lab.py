@@ -19,6 +19,7 @@ from tests.lab.model import interface_name
 from tests.lab.traffic import flow_works
 
 TOOLS = (
+    "setpriv",
     "unshare",
     "nsenter",
     "ip",
