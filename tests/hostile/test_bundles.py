@@ -294,6 +294,13 @@ def test_pipes_and_links_in_a_directory_are_not_opened(tmp_path: Path) -> None:
     assert not any(path.startswith("nodes/loop") for path in bundle.members)
 
 
+def test_a_broken_archive_in_a_directory_is_skipped(tmp_path: Path) -> None:
+    root = making.write(tmp_path / "all", {"broken.tar": b"x" * 2000, "empty.tgz": b"", "n1.tar": making.tar(GOOD)})
+    bundle = open_bundle([root])
+    good_part(bundle)
+    assert sum("skipped" in warning for warning in bundle.warnings) == 2
+
+
 def test_a_pipe_named_as_bundle_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "b.tar")
     with pytest.raises(BundleError, match="neither a file nor a directory"):

@@ -90,8 +90,12 @@ def _directory(root: Path, label: str, meter: Meter) -> list[Tree]:
 def _directory_file(tree: Tree, nested: list[Tree], path: Path, name: str, size: int) -> None:
     meter = tree.meter
     if ARCHIVE_NAME.search(name):
-        with _open_plain(path) as file:
-            inner = _archive(file, name, ARCHIVE_NAME.sub("", name.rsplit("/", 1)[-1]), meter, depth=0)
+        try:
+            with _open_plain(path) as file:
+                inner = _archive(file, name, ARCHIVE_NAME.sub("", name.rsplit("/", 1)[-1]), meter, depth=0)
+        except (BundleError, OSError) as error:
+            tree.warn(f"{tree.label}: {str(error).rstrip('.')}; skipped.")
+            return
         if inner is not None:
             nested.extend(inner)
             return
