@@ -55,7 +55,7 @@ USAGE
 
 # ---------------------------------------------------------------------------------------------------------- options
 MODE=node PODS_ASKED='' PEER='' Q_PROTO='' Q_PORT='' CAPTURE=0 PROBE=no PROFILE=standard ONLY='' DRY=no DIR=''
-STDOUT=no QUIET=no LEFTOVER='' NODES='' VIA=ssh PARALLEL=4 NODE_TIMEOUT=0 NODE_NAME='' CMD_TIMEOUT=0 CAPTURE_AT=0 ARGS_SHOWN=''
+STDOUT=no QUIET=no LEFTOVER='' NODES='' VIA=ssh PARALLEL=4 NODE_TIMEOUT=0 NODE_NAME='' CMD_TIMEOUT=0 CAPTURE_AFTER=0 ARGS_SHOWN=''
 
 die_usage() {
     printf 'collector.sh: %s (--help shows the options)\n' "$1" >&2
@@ -143,7 +143,7 @@ parse_options() {
         --stdout-auto) STDOUT=auto ;;
         --quiet | -q) QUIET=yes ;;
         --pod | --peer | --port | --capture | --profile | --only | --dir | --pack-leftover | --nodes | --via | --parallel | \
-            --node-timeout | --node-name | --command-timeout | --capture-at)
+            --node-timeout | --node-name | --command-timeout | --capture-after)
             [ $# -ge 2 ] || die_usage "$1 needs a value"
             option_with_value "$1" "$2"
             shift
@@ -211,9 +211,9 @@ option_with_value() {
         is_number "$2" || die_usage "--command-timeout wants seconds, not $2"
         CMD_TIMEOUT=$2
         ;;
-    --capture-at)
-        is_number "$2" || die_usage "--capture-at wants seconds since 1970, not $2"
-        CAPTURE_AT=$2
+    --capture-after)
+        is_number "$2" || die_usage "--capture-after wants seconds, not $2"
+        CAPTURE_AFTER=$2
         ;;
     esac
 }
@@ -1946,7 +1946,13 @@ QUESTION
 probe_once() {
     case ${Q_PROTO:-tcp} in
     icmp*) set -- nsenter "-n$1" ping -n -c 1 -W 3 "$2" ;;
-    udp) set -- nsenter "-n$1" sh -c 'printf "\n" | nc -u -w 3 "$1" "$2"' probe "$2" "$Q_PORT" ;;
+    udp)
+        if have nc; then
+            set -- nsenter "-n$1" sh -c 'printf "\n" | nc -u -w 3 "$1" "$2"' probe "$2" "${Q_PORT:-53}"
+        else
+            set -- nsenter "-n$1" bash -c 'printf "\n" >"/dev/udp/$1/$2"' probe "$2" "${Q_PORT:-53}"
+        fi
+        ;;
     *)
         if have nc; then
             set -- nsenter "-n$1" nc -n -z -w 3 "$2" "${Q_PORT:-80}"
@@ -2002,9 +2008,9 @@ sec_capture() {
     fi
     capture_ready
     now
-    # Nodes that are collected together start when they are ready and end together.
-    cp_wait=0
-    if [ "$CAPTURE_AT" -gt 0 ]; then cp_wait=$((CAPTURE_AT - T0 - NOW / 100)); fi
+    # Nodes that are collected together capture from when they are ready, all until the same moment: seconds counted from the
+    # start of each collector, for their clocks may differ.
+    cp_wait=$((CAPTURE_AFTER - NOW / 100))
     if [ "$cp_wait" -lt 0 ] || [ "$cp_wait" -gt 120 ]; then cp_wait=0; fi
     cp_end=$((NOW + (cp_wait + CAPTURE) * 100))
     BUDGET_END=$((BUDGET_END + (cp_wait + CAPTURE) * 100))
@@ -2859,9 +2865,9 @@ main_cluster() {
     mc_go=0
     if [ "$CAPTURE" -gt 0 ]; then
         # Time for every node to save its state first.
-        mc_go=$((T0 + 25))
+        mc_go=25
         PARALLEL=1000
-        set -- "$@" --capture "$CAPTURE" --capture-at "$mc_go"
+        set -- "$@" --capture "$CAPTURE" --capture-after "$mc_go"
     fi
     [ "$PROBE" = no ] || set -- "$@" --probe
     [ -z "$ONLY" ] || set -- "$@" --only "$ONLY"
@@ -2900,7 +2906,7 @@ main_cluster() {
         done
         sleep "$TICK"
         poll_nodes
-        if [ "$mc_go" -gt 0 ] && [ $((T0 + NOW / 100)) -ge "$mc_go" ] && [ -n "$RUNNING" ]; then
+        if [ "$mc_go" -gt 0 ] && [ $((NOW / 100)) -ge "$mc_go" ] && [ -n "$RUNNING" ]; then
             warn_plain "capturing for $CAPTURE seconds: reproduce the problem NOW"
             mc_go=0
         fi

@@ -158,3 +158,13 @@ def test_one_collector_per_node(owner: str, code: int) -> None:
     run = Node(setup=f"ip link set lo up\nmkdir {lock}\necho {owner} >{lock}/owner\n").run("--only", "uname")
     assert run.rc == code, run.stderr
     assert ("another collector" in run.stderr) is (code == 11)
+
+
+def test_captures_of_several_nodes_end_together() -> None:
+    """Each collector captures from when it is ready until the same number of seconds after its start."""
+    run = Node(setup=PODS).run("--pod", "shop/web-1", "--capture", "1", "--capture-after", "7", "--profile", "quick")
+    whole(run, 0)
+    meta = run.meta()
+    ended = float(meta["capture_end"][0]) - float(meta["start_epoch"][0])
+    assert 7.5 < ended < 20
+    assert float(meta["capture_start"][0]) < float(meta["capture_end"][0]) - 1
