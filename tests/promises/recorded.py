@@ -10,8 +10,8 @@ import yaml
 
 from lasthop.bundle import open_bundle
 from lasthop.bundle.model import Bundle
-from lasthop.diagnosis.diagnose import diagnose
-from lasthop.diagnosis.result import Diagnosis
+from lasthop.diagnosis.diagnose import Diagnoser, diagnose, walk_flows
+from lasthop.diagnosis.result import Diagnosis, FlowResult
 from lasthop.facts.evidence import Artifact
 from lasthop.snapshot.build import build
 from tests.conftest import REPO
@@ -46,6 +46,11 @@ def opened(case: Path) -> RecordingBundle:
 
 def judged(bundle: Bundle) -> Diagnosis:
     return diagnose(build(bundle), bundle)
+
+
+def walked(bundle: Bundle) -> list[FlowResult]:
+    """The judged flows alone, without asking the rules: most broken first."""
+    return walk_flows(Diagnoser(build(bundle), bundle))[0]
 
 
 def without(bundle: RecordingBundle, artifact: Artifact) -> RecordingBundle:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from lasthop.facts.trace import Disposition, Finding, MissingEvidence, Outcome, Sighting, Step
+from lasthop.facts.trace import Disposition, Finding, Hop, MissingEvidence, Outcome, Packet, Sighting, Step
 from lasthop.sim.walk import WIRE
 
 from . import stops
@@ -97,8 +97,10 @@ class Judge:
         hop = leg.trace.hops[-1]
         step = hop.steps[-1]
         packet = step.before
-        if packet is None or packet.encaps or not hop.node:
+        if packet is None or not hop.node:
             return None
+        if packet.encaps:
+            return self._wrong_node_address(leg, hop, step, packet)
         route = next((s for s in reversed(hop.steps) if s.stage == "route"), None)
         if route is None or self.pools.external_peers() is not False:
             return None
@@ -131,6 +133,41 @@ class Judge:
             fix=(check("calicoctl node status", hop.node), change("restart calico-node", expected.owner)),
             verify=(f"ip route get {packet.dst}",),
         )
+
+    def _wrong_node_address(self, leg: Leg, hop: Hop, step: Step, packet: Packet) -> Finding | None:
+        """A tunnel packet for an address of a collected node that no underlay can know: Calico registered it wrongly."""
+        place = self.world.host_addresses.get(packet.dst)
+        if place is None or place.node == hop.node:
+            return None
+        registered = [
+            node.source
+            for node in self.world.snapshot.cluster.calico_nodes.values
+            if node.name == place.node and node.bgp_ipv4.split("/")[0] == str(packet.dst)
+        ]
+        if not registered:
+            return None
+        wire = 3 if leg.trace.direction == "request" else 7
+        return Finding(
+            code="node-address-wrong",
+            title=f"Calico knows {place.node} by the address of its {place.dev}, which other nodes cannot reach",
+            severity="critical",
+            confidence="strong",
+            because=f"{hop.node} sends tunnel packets for {place.node} to {packet.dst}; that is {place.dev} inside "
+            f"{place.node}, not an address of the network between the nodes",
+            direction=leg.trace.direction,
+            step=wire,
+            node=place.node,
+            netns="host",
+            object=f"Node {place.node}, address {packet.dst}",
+            place="node",
+            died_node="",
+            died_step=wire,
+            disposition=Disposition.LEFT_EVIDENCE,
+            evidence=(*registered, *step.sources),
+            fix=(change(f"set IP_AUTODETECTION_METHOD of calico-node, or correct Node {place.node} (spec.bgp.ipv4Address)",
+                        "cluster"),),
+            verify=(f"calicoctl get node {place.node} -o yaml",),
+        )  # fmt: skip
 
     @staticmethod
     def _ranked(judged: list[tuple[Walked, tuple[Finding, ...]]], several: bool) -> tuple[Finding, ...]:

@@ -367,11 +367,16 @@ class Transmitter:
                 return stop(entered, blocked)
         return entered
 
+    def _is_uplink(self, place: Place) -> bool:
+        """An address of a bridge inside the node (docker0) is not one that routers between nodes know."""
+        link = self._link(place)
+        return link is None or link.kind not in ("bridge", "dummy")
+
     def _beyond(self, walk: Walk, state: KernelState, dev: str, target: Ip) -> Iterator[Moved]:
         """The next hop is a machine that was not collected: a router, or a node without bundle."""
         dst = walk.packet.dst
         place = self.world.host_addresses.get(dst)
-        if place is not None and place.node != state.node and target != dst:
+        if place is not None and place.node != state.node and target != dst and self._is_uplink(place):
             yield self._arrive(walk, place, dev)
             return
         node = self.world.node_addresses.get(target)
