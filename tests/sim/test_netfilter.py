@@ -1,5 +1,7 @@
 """The walk through hooks: missing evidence, forks, choices, attribution. Kernel equality is in the vectors."""
 
+# ruff: noqa: E501 - tables and rules read best as one line
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -266,8 +266,10 @@ _register("DSCP TOS TTL HL", Support.MODELLED, "", _rewrite)
 _register("SET", Support.MODELLED, "goes on; later conditions on that set answer UNKNOWN", _set)
 _register("LOG NFLOG ULOG TRACE AUDIT CHECKSUM CLASSIFY TCPMSS TCPOPTSTRIP ECN RATEEST LED IDLETIMER CONNSECMARK "
           "SECMARK", Support.IRRELEVANT, "goes on", _plain(TargetKind.CONTINUE, _nothing))  # fmt: skip
-_register("NFQUEUE QUEUE", Support.ANSWERS_UNKNOWN, "", _plain(TargetKind.UNKNOWN, "a user-space program decides"))
-_register("TPROXY", Support.ANSWERS_UNKNOWN, "", _plain(TargetKind.UNKNOWN, "transparent proxying is not evaluated"))
-_register("TEE", Support.ANSWERS_UNKNOWN, "", _plain(TargetKind.UNKNOWN, "copies of packets are not followed"))
-_register("CLUSTERIP SYNPROXY HMARK DNPT SNPT TARPIT ACCOUNT", Support.ANSWERS_UNKNOWN, "",
-          _plain(TargetKind.UNKNOWN, "the target is known but not evaluated"))  # fmt: skip
+for _names, _why in (
+    ("NFQUEUE QUEUE", "a user-space program decides"),
+    ("TPROXY", "transparent proxying is not evaluated"),
+    ("TEE", "copies of packets are not followed"),
+    ("CLUSTERIP SYNPROXY HMARK DNPT SNPT TARPIT ACCOUNT", "the target is known but not evaluated"),
+):
+    _register(_names, Support.ANSWERS_UNKNOWN, _why, _plain(TargetKind.UNKNOWN, _why))
