@@ -17,6 +17,7 @@ import tarfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -241,11 +242,31 @@ def expectation(item: Break) -> dict[str, Any]:
     return result
 
 
+def rebuild(case: Case, collector: str, into: Path) -> bool:
+    """Build the sample beside the old one and put it in its place; unproved, the old one stays."""
+    start = time.monotonic()
+    work, target = into / f".{case.name}.new", into / case.name
+    try:
+        content = build(case, collector, work)
+    except LabError as error:
+        print(f"FAILED {case.name}: {error}", file=sys.stderr, flush=True)
+        shutil.rmtree(work, ignore_errors=True)
+        return False
+    (work / "case.yaml").write_text(yaml.safe_dump(content, sort_keys=False, width=120, allow_unicode=True))
+    shutil.rmtree(target, ignore_errors=True)
+    work.rename(target)
+    size = sum(path.stat().st_size for path in target.iterdir())
+    saw = content["client_saw"].get("broken", content["client_saw"]["before"])
+    print(f"{case.name}: {saw} ({size // 1024} KiB, {time.monotonic() - start:.0f} s)", flush=True)
+    return True
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", help="names; all when none is given")
     parser.add_argument("--into", type=Path, default=ROOT / "samples")
-    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--jobs", type=int, default=2, help="cases at a time")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases")
     options = parser.parse_args()
     known = {case.name: case for case in cases()}
     if options.list:
@@ -256,28 +277,9 @@ def main() -> int:
     if os.geteuid():
         parser.error("needs root: it builds network namespaces")
     collector = (ROOT / "collector.sh").read_text()
-    failed = []
-    for name in options.cases or known:
-        case, start = known[name], time.monotonic()
-        work = options.into / f".{name}.new"
-        try:
-            content = build(case, collector, work)
-        except LabError as error:
-            failed.append(name)
-            print(f"FAILED {name}: {error}", file=sys.stderr)
-            shutil.rmtree(work, ignore_errors=True)
-            continue
-        target = options.into / name
-        (work / "case.yaml").write_text(yaml.safe_dump(content, sort_keys=False, width=120, allow_unicode=True))
-        shutil.rmtree(target, ignore_errors=True)
-        work.rename(target)
-        size = sum(path.stat().st_size for path in target.iterdir())
-        print(
-            f"{name}: {content['client_saw'].get('broken', content['client_saw']['before'])} "
-            f"({size // 1024} KiB, {time.monotonic() - start:.0f} s)",
-            flush=True,
-        )
-    return 1 if failed else 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        done = list(pool.map(lambda name: rebuild(known[name], collector, options.into), options.cases or known))
+    return 0 if all(done) else 1
 
 
 if __name__ == "__main__":

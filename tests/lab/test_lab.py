@@ -81,7 +81,7 @@ def test_service_and_node_port_reach_every_backend() -> None:
     need(*TOOLS, root=True)
     spec = by_name("service-one-dead-backend").spec
     with Cluster(spec) as cluster:
-        answers = {flow_works(cluster, "default/client-a", "10.96.10.10", 80).answer for _ in range(40)}
+        answers = {flow_works(cluster, "default/client-a", "10.96.10.10", 80).answer for _ in range(30)}
         assert answers == {"web-0", "web-1", "web-2"}
         node_port = flow_works(cluster, "default/client-a", spec.node("node2").ip, 30080)
         assert node_port.result == "timeout", "masqueraded by the node: the policy admits pods of role client only"
