@@ -253,6 +253,18 @@ def test_lines_around_a_citation(tmp_path: Path) -> None:
     assert bundle.lines_around("absent", 2) == ()
 
 
+def test_a_bundle_that_ends_before_its_first_evidence_is_a_bundle_that_says_nothing(tmp_path: Path) -> None:
+    whole = making.tar({"SHA256SUMS": b"0 x\n", **making.node()})
+    path = tmp_path / "b.tar"
+    path.write_bytes(whole[: 1024 + 100])
+    bundle = open_bundle([path])
+    assert bundle.artifacts == ()
+    assert any("ends in the middle" in warning for warning in bundle.warnings)
+    path.write_bytes(whole[: 512 + 2])
+    with pytest.raises(BundleError):
+        open_bundle([path])
+
+
 def test_no_input_is_an_error() -> None:
     with pytest.raises(BundleError):
         open_bundle([])

@@ -84,3 +84,25 @@ def test_published_texts_are_understood() -> None:
         unparsed += len(found.unparsed)
     assert lines > 500
     assert unparsed / lines < 0.005
+
+
+def _cut_samples() -> list[tuple[Path, int]]:
+    samples = sorted((Path(__file__).resolve().parents[2] / "samples").glob("healthy-*/node1.tar.gz"))
+    return [(path, percent) for path in samples[:2] for percent in (15, 30, 55, 80, 97)]
+
+
+@pytest.mark.parametrize("path, percent", _cut_samples(), ids=lambda value: getattr(value, "parent", value))
+def test_a_cut_bundle_of_the_collector_says_less_and_nothing_else(path: Path, percent: int, tmp_path: Path) -> None:
+    """What is Complete after a cut holds the same facts as the whole bundle's evidence, or an earlier take's."""
+    cut = tmp_path / path.name
+    data = path.read_bytes()
+    cut.write_bytes(data[: len(data) * percent // 100])
+    less, whole = build(open_bundle([cut])), build(open_bundle([path]))
+    assert less.warnings != ()
+    for name, node in less.nodes.items():
+        for kind in ("addresses", "routing_rules", "sysctls", "ipsets"):
+            found, before = getattr(node.host, kind), getattr(whole.nodes[name].host, kind)
+            if isinstance(found, Complete):
+                assert {str(v).replace("_t2", "") for v in found.values} == {
+                    str(v).replace("_t2", "") for v in before.values
+                }

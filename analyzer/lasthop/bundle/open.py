@@ -45,11 +45,17 @@ def open_bundle(paths: Sequence[Path], budget: Budget = DEFAULT) -> Bundle:
             parts.extend(read_loose(tree))
     bundle = _merge(parts, trees, budget)
     bundle.inputs = tuple(str(path) for path in paths)
-    if not bundle.artifacts and not bundle.captures and not bundle.meta:
+    if not (bundle.artifacts or bundle.captures or bundle.meta or _started(bundle)):
         names = ", ".join(str(path) for path in paths)
         detail = f" ({bundle.warnings[0]})" if bundle.warnings else ""
         raise BundleError(f"{names}: nothing in it is evidence that is understood{detail}.")
     return bundle
+
+
+def _started(bundle: Bundle) -> bool:
+    """A bundle of the collector that was cut before its first evidence: it says nothing, and is one all the same."""
+    ours = ("bundle.json", "SHA256SUMS", "COLLECTOR.log", "nodes/", "cluster/")
+    return any(path.startswith(ours) and not member.cut for path, member in bundle.members.items())
 
 
 def _together(trees: list[Tree]) -> list[Tree]:

@@ -122,7 +122,8 @@ def _without_output(artifact: Artifact) -> Evidence[Any] | None:
             return Complete((), (artifact,))
         if why in _NOT_THERE:
             return Absent(AbsentReason.NOT_APPLICABLE, _SKIPPED[why], (artifact,))
-        return Absent(AbsentReason.NOT_COLLECTED, _SKIPPED.get(why, why and f"skipped: {why}"), (artifact,))
+        said = why if " " in why else _SKIPPED.get(why, why and f"skipped: {why}")
+        return Absent(AbsentReason.NOT_COLLECTED, said, (artifact,))
     if status is Status.MISSING:
         tool = artifact.command.split(" ")[0] if artifact.command else "the tool"
         return Absent(AbsentReason.NOT_COLLECTED, f"{tool} is not on this node", (artifact,))
