@@ -1,20 +1,25 @@
 """A large bundle made from a small real one: 40,000 iptables rules per node, and busy captures.
 
-What is added is shaped as kube-proxy and Felix write it, and the flow in question really passes the long chain
-KUBE-SERVICES, as it does on a node of a cluster with thousands of Services.
+What is added is shaped as kube-proxy and Felix write it, with the Service and EndpointSlice objects that explain the
+chains, and the flow in question really passes the long chain KUBE-SERVICES.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
+import json
 import re
 import struct
 import tarfile
+from ipaddress import ip_address
 from pathlib import Path
 
-SERVICES = 4_000
-POLICY_CHAINS = 2_400
+from lasthop.kube.chains import endpoint_chain, service_chain
+
+SERVICES = 2_000
+POLICY_CHAINS = 3_000
 FRAMES = 60_000
 
 
@@ -35,6 +40,8 @@ def inflate(source: Path, target: Path) -> int:
             rules = changed[name].count(b"\n[") + changed[name].count(b"\n-A ")
         elif "/host/" in name and re.fullmatch(r"nft_ruleset(_t2)?\.out", base):
             changed[name] = _nft(data.decode()).encode()
+        elif base in ("kube_services.out", "kube_endpointslices.out"):
+            changed[name] = _objects(data)
         elif name.endswith("/pcap/eth0.pcap"):
             changed[name] = data + _frames(data)
     members |= changed
@@ -61,26 +68,32 @@ def _rules(text: str) -> str:
     return "".join(tables)
 
 
+def _address(i: int) -> str:
+    return f"10.{100 + i // 65536}.{i // 256 % 256}.{i % 256}"
+
+
 def _nat(table: str) -> str:
+    backends = [(ip_address(ip), int(port)) for ip, port in _backends(table)]
     heads, services, rest = [], [], []
-    backend = re.search(r"--to-destination ([0-9.]+:\d+)", table)
-    if backend is None:
-        raise ValueError("the dump has no backend to send to")
-    source = backend[1].split(":")[0]
     for i in range(SERVICES):
-        service, endpoint = f"KUBE-SVC-{i:016X}", f"KUBE-SEP-{i:016X}"
-        address = f"10.{100 + i // 65536}.{i // 256 % 256}.{i % 256}"
-        heads += [f":{service} - [0:0]", f":{endpoint} - [0:0]"]
+        who = ("bench", f"svc-{i}", "http", "tcp")
+        service, address = service_chain(*who), _address(i)
+        heads.append(f":{service} - [0:0]")
         services.append(
-            f'[0:0] -A KUBE-SERVICES -d {address}/32 -p tcp -m comment --comment "ns{i % 50}/svc-{i}:http cluster IP" '
+            f'[0:0] -A KUBE-SERVICES -d {address}/32 -p tcp -m comment --comment "bench/svc-{i}:http cluster IP" '
             f"-m tcp --dport 80 -j {service}"
         )
-        rest += [
-            f"[0:0] -A {service} ! -s 10.65.0.0/16 -d {address}/32 -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ",
-            f'[0:0] -A {service} -m comment --comment "ns/svc-{i}" -j {endpoint}',
-            f'[0:0] -A {endpoint} -s {source}/32 -m comment --comment "ns/svc-{i}" -j KUBE-MARK-MASQ',
-            f"[0:0] -A {endpoint} -p tcp -m tcp -j DNAT --to-destination {backend[1]}",
-        ]
+        rest.append(f"[0:0] -A {service} ! -s 10.65.0.0/16 -d {address}/32 -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ")
+        for left, (ip, port) in zip(range(len(backends), 0, -1), backends, strict=True):
+            endpoint = endpoint_chain(*who, ip, port)
+            chance = f"-m statistic --mode random --probability {1 / left:.11f} " if left > 1 else ""
+            heads.append(f":{endpoint} - [0:0]")
+            rest += [
+                f'[0:0] -A {service} -m comment --comment "bench/svc-{i}:http -> {ip}:{port}" {chance}-j {endpoint}',
+                f'[0:0] -A {endpoint} -s {ip}/32 -m comment --comment "bench/svc-{i}:http" -j KUBE-MARK-MASQ',
+                f'[0:0] -A {endpoint} -p tcp -m comment --comment "bench/svc-{i}:http" -m tcp -j DNAT '
+                f"--to-destination {ip}:{port}",
+            ]
     first = re.search(r"(?m)^(?:\[\d+:\d+\] )?-A KUBE-SERVICES ", table)
     if first is None:
         raise ValueError("the dump has no chain KUBE-SERVICES to fill")
@@ -88,6 +101,28 @@ def _nat(table: str) -> str:
     return table.replace("\nCOMMIT", "\n" + "\n".join(rest) + "\nCOMMIT").replace(
         "\n:KUBE-SERVICES ", "\n" + "\n".join(heads) + "\n:KUBE-SERVICES "
     )
+
+
+def _backends(dump: str) -> list[tuple[str, str]]:
+    found = sorted(set(re.findall(r"--to-destination ([0-9.]+):(\d+)", dump)))
+    if not found:
+        raise ValueError("the dump has no backend to send to")
+    return found
+
+
+def _objects(data: bytes) -> bytes:
+    """A List with the first item's copies, renamed as the added chains' Services are."""
+    listed = json.loads(data)
+    for i in range(SERVICES):
+        item = copy.deepcopy(listed["items"][0])
+        item["metadata"] |= {"namespace": "bench", "name": f"svc-{i}"}
+        if item["kind"] == "Service":
+            item["spec"] |= {"clusterIP": _address(i), "clusterIPs": [_address(i)], "type": "ClusterIP"}
+            item["spec"]["ports"][0].pop("nodePort", None)
+        else:
+            item["metadata"]["labels"]["kubernetes.io/service-name"] = f"svc-{i}"
+        listed["items"].append(item)
+    return json.dumps(listed, indent=4).encode()
 
 
 def _filter(table: str) -> str:
