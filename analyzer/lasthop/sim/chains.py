@@ -293,16 +293,18 @@ class Traversal:
         position = -1
         for position in chain.candidates(self.c):
             asked += 1
-            rule = chain.at(position)
-            if len(live) == 1:
-                following: list[World] = []
-                self._rule(rule, live[0], following, done, fall, depth)
-                live = following if len(following) < 2 else _merge(following)
-            else:
-                following = []
-                for world in live:
-                    self._rule(rule, world, following, done, fall, depth)
-                live = _merge(following)
+            rule = chain.compiled[position] or chain.at(position)
+            following: list[World] = []
+            for world in live:
+                self._load(world)
+                answer, at = self._ask(rule)
+                if answer is False:
+                    if self.record:
+                        world.visits.append(Visit(rule, False, at, world.mark, world.ctmark))
+                    following.append(world)
+                else:
+                    self._follow(rule, world, answer, at, following, done, fall, depth)
+            live = following if len(following) < 2 else _merge(following)
             if len(live) + len(done) > self.limit:
                 self.overflow = True
             if not live or self.overflow:
@@ -311,27 +313,30 @@ class Traversal:
         self.skipped += max(0, reached - asked)
         return done, fall + live
 
-    def _rule(
-        self, rule: CompiledRule, world: World, live: list[World], done: list[World], fall: list[World], depth: int
-    ) -> None:
-        self._load(world)
+    def _ask(self, rule: CompiledRule) -> tuple[bool | MatchResult, int]:
+        """Whether the rule matches the loaded world, and the position of the match that decided: no beats unknown."""
         c = self.c
         answer: bool | MatchResult = True
-        at = -1
-        for number, test in enumerate(rule.tests):
+        at = number = -1
+        for test in rule.tests:
+            number += 1
             result = test(c)
+            if result is True:
+                continue
             if result is False:
                 answer, at = False, number
                 break
-            if result is not True and answer is True:
+            if answer is True:
                 answer, at = result, number
-        if answer is not True and id(rule) in self.forced:
-            answer = True
-        if answer is False:
-            if self.record:
-                world.visits.append(Visit(rule, False, at, world.mark, world.ctmark))
-            live.append(world)
-            return
+        if self.forced and answer is not True and id(rule) in self.forced:
+            return True, -1
+        return answer, at
+
+    def _follow(
+        self, rule: CompiledRule, world: World, answer: bool | MatchResult, at: int, live: list[World],
+        done: list[World], fall: list[World], depth: int,
+    ) -> None:  # fmt: skip
+        """A rule that matches, or may: what becomes of this world."""
         visit = Visit(rule, answer, at, world.mark, world.ctmark)
         if answer is not True:
             assert isinstance(answer, MatchResult)
