@@ -128,7 +128,9 @@ UNTRACKED = packet(ctstate="UNTRACKED")
         ("-m physdev --physdev-in eth1", packet(iif="br0"), None), ("-m physdev --physdev-in eth1", packet(iif="new0"), None),
         ("-m owner --uid-owner 0", TCP, False), ("-m owner ! --uid-owner 0", TCP, True),
         ("-m owner --uid-owner 0", packet(local_out=True), None),
-        ("-m limit --limit 5/sec", TCP, None), ("-m recent --rcheck --name x", TCP, None), ("-m socket", TCP, None),
+        ("-m limit --limit 5/sec", TCP, None), ("-m recent --set --name x --rsource", TCP, True),
+        ("-m recent ! --set --name x", TCP, False), ("-m rt --rt-type 0", SIX, False), ("-m rt ! --rt-type 0", SIX, False),
+        ("-m recent --rcheck --name x", TCP, None), ("-m socket", TCP, None),
         ("-m bpf --bytecode 1", TCP, None), ("-m time --utc", TCP, None), ("-m policy --dir in --pol none", TCP, None),
         ('-m comment --comment "-j DROP"', TCP, True), ("-m nfacct --nfacct-name x", TCP, True),
         ("-m unheardof --of 3", TCP, None), ("-p tcp -m tcp --new-option 3", TCP, None),
@@ -227,6 +229,7 @@ def test_header_rewriting() -> None:
     assert apply("-j TTL --ttl-set 3").packet.ttl == 3
     assert apply("-j CT --notrack", one=packet()).packet.ctstate == "UNTRACKED"
     assert apply("-j CT --zone 7", one=packet()).packet.ct_zone == 7
+    assert apply("-j HMARK --hmark-tuple src --hmark-mod 4").mark.known == 0
     assert apply("-j NOTRACK", one=FIRST).packet.ctstate == "NEW"
 
 

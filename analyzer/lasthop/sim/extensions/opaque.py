@@ -38,11 +38,6 @@ _REASONS: dict[str, tuple[tuple[str, ...], str]] = {
          "hashlimit-srcmask", "hashlimit-dstmask", "hashlimit-rate-match", "hashlimit-rate-interval", "hashlimit"),
         "the rate limit's buckets at that moment are not in the evidence",
     ),
-    "recent": (
-        ("set", "rcheck", "update", "remove", "seconds", "reap", "hitcount", "rttl", "name", "mask", "rsource",
-         "rdest"),
-        "the recent list at that moment is not in the evidence",
-    ),
     "connlimit": (
         ("connlimit-upto", "connlimit-above", "connlimit-mask", "connlimit-saddr", "connlimit-daddr"),
         "the number of parallel connections at that moment is not in the evidence",
@@ -51,7 +46,6 @@ _REASONS: dict[str, tuple[tuple[str, ...], str]] = {
     "connlabel": (("label", "set"), "connection labels are not in the evidence"),
     "helper": (("helper",), "connection helpers are not followed"),
     "quota": (("quota",), "the rest of the quota is not in the evidence"),
-    "nfacct": ((), ""),
     "rateest": ((), "rate estimators are not in the evidence"),
     "socket": (("transparent", "nowildcard", "restore-skmark"), "the socket lookup is not evaluated"),
     "cgroup": (("cgroup", "path"), "the control group of the sender is not in the evidence"),
@@ -81,15 +75,7 @@ _REASONS: dict[str, tuple[tuple[str, ...], str]] = {
     "ecn": (("ecn-tcp-cwr", "ecn-tcp-ece", "ecn-ip-ect"), "ECN bits are not followed"),
     "tcpmss": (("mss",), "TCP options of the packet are not known"),
     "osf": (("genre", "ttl", "log"), "OS fingerprints are not evaluated"),
-    "frag": (
-        ("fragid", "fraglen", "fragres", "fragfirst", "fragmore", "fraglast"), "IPv6 fragments are not followed",
-    ),
-    "dst": (("dst-len", "dst-opts"), "IPv6 options are not followed"),
-    "hbh": (("hbh-len", "hbh-opts"), "IPv6 options are not followed"),
-    "rt": (("rt-type", "rt-segsleft", "rt-len", "rt-0-res", "rt-0-addrs", "rt-0-not-strict"),
-           "IPv6 routing headers are not followed"),
-    "ipv6header": (("header", "soft"), "IPv6 extension headers are not followed"),
-    "mh": (("mh-type",), "mobility headers are not followed"),
+    "ipv6header": (("header", "soft"), "lists of IPv6 extension headers are not compared"),
     "cluster": (
         ("cluster-total-nodes", "cluster-local-node", "cluster-local-nodemask", "cluster-hash-seed"),
         "the cluster hash is not evaluated",
@@ -101,11 +87,42 @@ def _nfacct(group: tuple[Match, ...]) -> list[CompiledMatch]:
     return [CompiledMatch(lambda c: True, group_text(group), lambda c: "counted")]
 
 
+def _recent(group: tuple[Match, ...]) -> list[CompiledMatch]:
+    """net/netfilter/xt_recent.c: --set always matches (and remembers); the others ask a list that no dump shows."""
+    remembers = next((match for match in group if match.option == "set"), None)
+    if remembers is None:
+        return always_unknown("the recent list at that moment is not in the evidence")(group)
+    answer = not remembers.negated
+    return [CompiledMatch(lambda c: answer, group_text(group), lambda c: "the address is remembered")]
+
+
+def _no_extension_header(group: tuple[Match, ...]) -> list[CompiledMatch]:
+    """Packets of the walk carry no extension headers: these matches find nothing to compare, negated or not."""
+    return [CompiledMatch(lambda c: False, group_text(group), lambda c: "no such extension header")]
+
+
 for _module, (_options, _why) in _REASONS.items():
-    if _module == "nfacct":
-        register(MatchExtension("nfacct", ("nfacct-name",), Support.IRRELEVANT, "only counts", _nfacct))
-    else:
-        register(MatchExtension(_module, _options, Support.ANSWERS_UNKNOWN, _why, always_unknown(_why)))
+    register(MatchExtension(_module, _options, Support.ANSWERS_UNKNOWN, _why, always_unknown(_why)))
+register(MatchExtension("nfacct", ("nfacct-name",), Support.IRRELEVANT, "only counts", _nfacct))
+register(
+    MatchExtension(
+        "recent",
+        ("set", "rcheck", "update", "remove", "seconds", "reap", "hitcount", "rttl", "name", "mask", "rsource",
+         "rdest"),
+        Support.MODELLED,
+        "--set always matches; the other questions answer UNKNOWN: the list is not in the evidence",
+        _recent,
+    )
+)  # fmt: skip
+for _module, _options in {
+    "frag": ("fragid", "fraglen", "fragres", "fragfirst", "fragmore", "fraglast"),
+    "dst": ("dst-len", "dst-opts"),
+    "hbh": ("hbh-len", "hbh-opts"),
+    "rt": ("rt-type", "rt-segsleft", "rt-len", "rt-0-res", "rt-0-addrs", "rt-0-not-strict"),
+    "mh": ("mh-type",),
+}.items():
+    register(MatchExtension(_module, _options, Support.MODELLED, "packets of the walk carry no extension headers",
+                            _no_extension_header))  # fmt: skip
 register(MatchExtension("comment", ("comment",), Support.IRRELEVANT, "", always_true))
 register(
     MatchExtension(

@@ -249,6 +249,11 @@ def _nothing(c: Context) -> str:
     return ""
 
 
+def _hash(c: Context) -> str:
+    c.mark = Mark(0, 0)
+    return ""
+
+
 def _register(names: str, support: Support, note: str, compile_rule: Callable[[NetfilterRule], Payload]) -> None:
     for name in names.split():
         register_target(TargetExtension(name, support, note, compile_rule))
@@ -263,13 +268,14 @@ _register("CONNMARK", Support.MODELLED, "bit by bit; shifts are UNKNOWN", _connm
 _register("CT NOTRACK", Support.MODELLED, "zones per direction are UNKNOWN; helpers are not followed", _ct)
 _register("DNAT SNAT MASQUERADE REDIRECT NETMAP", Support.MODELLED, "shifted port ranges are UNKNOWN", _nat)
 _register("DSCP TOS TTL HL", Support.MODELLED, "", _rewrite)
+_register("HMARK", Support.MODELLED, "goes on; the mark is no longer known", _plain(TargetKind.CONTINUE, _hash))
+_register("TEE", Support.IRRELEVANT, "goes on; the copy is not followed", _plain(TargetKind.CONTINUE, _nothing))
 _register("SET", Support.MODELLED, "goes on; later conditions on that set answer UNKNOWN", _set)
 _register("LOG NFLOG ULOG TRACE AUDIT CHECKSUM CLASSIFY TCPMSS TCPOPTSTRIP ECN RATEEST LED IDLETIMER CONNSECMARK "
           "SECMARK", Support.IRRELEVANT, "goes on", _plain(TargetKind.CONTINUE, _nothing))  # fmt: skip
 for _names, _why in (
     ("NFQUEUE QUEUE", "a user-space program decides"),
     ("TPROXY", "transparent proxying is not evaluated"),
-    ("TEE", "copies of packets are not followed"),
-    ("CLUSTERIP SYNPROXY HMARK DNPT SNPT TARPIT ACCOUNT", "the target is known but not evaluated"),
+    ("CLUSTERIP SYNPROXY DNPT SNPT TARPIT ACCOUNT", "the target is known but not evaluated"),
 ):
     _register(_names, Support.ANSWERS_UNKNOWN, _why, _plain(TargetKind.UNKNOWN, _why))
