@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPO, need
+from tests.conftest import REPO
 from tests.lab.case_parts import CLIENT, SERVER, bgp, vxlan
 from tests.lab.cluster import Cluster
 from tests.lab.model import ClusterSpec
 from tests.lab.presets import crowded
-from tests.lab.test_lab import TOOLS
+from tests.lab.test_lab import need_lab
 
 
 def collect(cluster: Cluster, node: str, *options: str) -> tuple[int, dict[str, str], list[str]]:
@@ -34,7 +34,7 @@ def collect(cluster: Cluster, node: str, *options: str) -> tuple[int, dict[str, 
 @pytest.mark.lab
 @pytest.mark.parametrize("spec", [bgp(), vxlan(), bgp("v3.27", "legacy")], ids=["bgp-nft", "vxlan-nft", "bgp-legacy"])
 def test_complete_and_nothing_changed(spec: ClusterSpec) -> None:
-    need(*TOOLS, "tcpdump", "conntrack", root=True)
+    need_lab("tcpdump", "conntrack")
     with Cluster(spec) as cluster:
         code, meta, names = collect(cluster, "node1", "--pod", CLIENT, "--peer", SERVER, "--port", "tcp/8080")
     assert (code, meta["node"], meta["fingerprint_changed"]) == (0, "node1", "no")
@@ -45,7 +45,7 @@ def test_complete_and_nothing_changed(spec: ClusterSpec) -> None:
 @pytest.mark.lab
 @pytest.mark.slow
 def test_a_node_with_100_pods_takes_less_than_a_minute() -> None:
-    need(*TOOLS, "tcpdump", "conntrack", root=True)
+    need_lab("tcpdump", "conntrack")
     with Cluster(crowded(100)) as cluster:
         start = time.monotonic()
         code, meta, names = collect(cluster, "node1")

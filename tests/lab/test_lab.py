@@ -15,6 +15,7 @@ from tests.lab.cluster import Cluster
 from tests.lab.faults import broken
 from tests.lab.felix import length_limited, rule_hashes, selector_set
 from tests.lab.kubeproxy import chain_name
+from tests.lab.machine import run
 from tests.lab.model import interface_name
 from tests.lab.traffic import flow_works
 
@@ -58,6 +59,13 @@ def test_every_expected_code_is_documented() -> None:
             assert item.codes and known.issuperset(item.codes), f"{case.name}: {item.codes}"
 
 
+def need_lab(*tools: str) -> None:
+    """Skips (fails in CI) where the lab cannot be built: a tool, root, or the right to make namespaces is missing."""
+    need(*TOOLS, *tools, root=True)
+    if run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], check=False).returncode:
+        need("the right to make namespaces")
+
+
 def by_name(name: str) -> Case:
     return next(case for case in cases() if case.name == name)
 
@@ -66,7 +74,7 @@ def by_name(name: str) -> Case:
 @pytest.mark.parametrize("name", ["pod-route-missing", "wire-drops-vxlan", "reply-dropped-in-raw"])
 def test_fault_breaks_and_repair_restores(name: str) -> None:
     """BGP (BIRD) and VXLAN clusters, a request and a reply fault: works, does not work, works."""
-    need(*TOOLS, root=True)
+    need_lab()
     case = by_name(name)
     address, port = case.address
     with Cluster(case.spec) as cluster:
@@ -78,7 +86,7 @@ def test_fault_breaks_and_repair_restores(name: str) -> None:
 
 @pytest.mark.lab
 def test_service_and_node_port_reach_every_backend() -> None:
-    need(*TOOLS, root=True)
+    need_lab()
     spec = by_name("service-one-dead-backend").spec
     with Cluster(spec) as cluster:
         answers = {flow_works(cluster, "default/client-a", "10.96.10.10", 80).answer for _ in range(30)}
