@@ -16,7 +16,7 @@ BROKEN = [case for case in CASES if answer(case)["expected"]["verdict"] != "no-b
 
 def breaks(flows: list[FlowResult]) -> set[tuple[str, str, str, str]]:
     return {
-        (flow.src.name, flow.dst.name, found.node, found.direction)
+        (str(flow.src.ip), str(flow.dst.ip), found.node, found.direction)
         for flow in flows
         for found in flow.breaks
         if found.confidence != "possible"

@@ -7,7 +7,7 @@ try. Clock differences between nodes are not corrected here, so a capture of ano
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from lasthop.facts.network import Ip
@@ -19,6 +19,7 @@ from .pcap import NotPcap, frames
 
 MAX_FRAMES = 400_000
 MAX_LISTED = 20
+MAX_TRIES = 8
 MARGIN = 1.0
 
 
@@ -53,38 +54,59 @@ class _Track:
     frames: dict[str, list[Seen]] = field(default_factory=lambda: {"request": [], "reply": []})
 
 
-def sightings(
-    captures: Iterable[Capture],
-    read: Callable[[str], bytes],
-    proto: str,
-    variants: tuple[Variant, ...],
-    points: tuple[Point, ...],
-) -> tuple[Sighting, ...]:
-    """One Sighting per point that has a capture: the newest try that was seen anywhere decides."""
-    wanted = {(point.node, point.netns, point.interface) for point in points}
-    tracks = {
-        (capture.node, capture.netns, capture.interface): _track(capture, read(capture.path), proto, variants)
-        for capture in captures
-        if (capture.node, capture.netns, capture.interface) in wanted
-    }
-    tries = _tries(tracks.values())
-    found = []
-    for point in points:
-        track = tracks.get((point.node, point.netns, point.interface))
-        sighting = _judge(point, track, tries) if track is not None else None
-        if sighting is not None:
-            found.append(sighting)
-    for before, after in pairwise([point for point in points if point.step is not None]):
-        left = tracks.get((before.node, before.netns, before.interface))
-        right = tracks.get((after.node, after.netns, after.interface))
-        if left is not None and right is not None and before.direction == after.direction:
-            found += _lost_data(before, left, after, right)
-    return tuple(dict.fromkeys(found))
+class Tracks:
+    """The frames of a flow in all captures that matter, read once; asked for each way that the flow may take."""
+
+    def __init__(
+        self,
+        captures: Iterable[Capture],
+        read: Callable[[str], bytes],
+        proto: str,
+        variants: tuple[Variant, ...],
+        points: Iterable[Point],
+    ) -> None:
+        wanted = {(point.node, point.netns, point.interface) for point in points}
+        self._tracks = {
+            (capture.node, capture.netns, capture.interface): _track(capture, read(capture.path), proto, variants)
+            for capture in captures
+            if (capture.node, capture.netns, capture.interface) in wanted
+        }
+
+    def sightings(self, variants: tuple[Variant, ...], points: tuple[Point, ...]) -> tuple[Sighting, ...]:
+        """Per point and try: seen, or provably not seen. Only frames that look like one of `variants` count."""
+        places = dict.fromkeys((point.node, point.netns, point.interface) for point in points)
+        tracks = {place: _only(self._tracks[place], variants) for place in places if place in self._tracks}
+        tries = _tries(tracks.values())
+        found = []
+        for point in points:
+            track = tracks.get((point.node, point.netns, point.interface))
+            if track is not None:
+                found += _judge(point, track, tries)
+        for before, after in pairwise([point for point in points if point.step is not None]):
+            left = tracks.get((before.node, before.netns, before.interface))
+            right = tracks.get((after.node, after.netns, after.interface))
+            if left is not None and right is not None and before.direction == after.direction:
+                found += _lost_data(before, left, after, right)
+        return tuple(dict.fromkeys(found))
+
+
+def _only(track: _Track, variants: tuple[Variant, ...]) -> _Track:
+    """The track without frames of other looks of the flow (other backends)."""
+    pairs = {(v.src.packed, v.dst.packed) for v in variants}
+    return replace(
+        track,
+        frames={
+            "request": [seen for seen in track.frames["request"] if (seen.src, seen.dst) in pairs],
+            "reply": [seen for seen in track.frames["reply"] if (seen.dst, seen.src) in pairs],
+        },
+    )
 
 
 def _track(capture: Capture, data: bytes, proto: str, variants: tuple[Variant, ...]) -> _Track:
     track = _Track(capture)
-    wanted = {(v.src.packed, v.dst.packed): v.port for v in variants}
+    wanted: dict[tuple[bytes, bytes], set[int | None]] = {}
+    for v in variants:
+        wanted.setdefault((v.src.packed, v.dst.packed), set()).add(v.port)
     needles = {key[0] for key in wanted} | {key[1] for key in wanted}
     try:
         for frame in frames(data):
@@ -98,9 +120,10 @@ def _track(capture: Capture, data: bytes, proto: str, variants: tuple[Variant, .
             seen = decode(frame)
             if seen is None or seen.proto != proto:
                 continue
-            if (seen.src, seen.dst) in wanted and wanted[(seen.src, seen.dst)] in (None, seen.dport):
+            forward, backward = wanted.get((seen.src, seen.dst), set()), wanted.get((seen.dst, seen.src), set())
+            if forward & {None, seen.dport}:
                 track.frames["request"].append(seen)
-            elif (seen.dst, seen.src) in wanted and wanted[(seen.dst, seen.src)] in (None, seen.sport):
+            elif backward & {None, seen.sport}:
                 track.frames["reply"].append(seen)
     except NotPcap:
         return track
@@ -132,30 +155,34 @@ def _tries(tracks: Iterable[_Track]) -> tuple[_Try, ...]:
     return tuple(sorted(tries, key=lambda one: (one.begin > last - MARGIN, -one.begin)))
 
 
-def _judge(point: Point, track: _Track, tries: tuple[_Try, ...]) -> Sighting | None:
-    """The newest try that the capture saw or provably could have seen decides."""
+def _judge(point: Point, track: _Track, tries: tuple[_Try, ...]) -> list[Sighting]:
+    """What the capture says of the newest tries: seen, or not seen although it ran at that time."""
     own = track.frames[point.direction]
-    for one in tries:
+    found = []
+    for one in tries[:MAX_TRIES]:
         same = [seen for seen in own if _client_port(seen, point.direction) == one.port] or (
             own if _rewritten(track, one.port) else []
         )
         if same:
-            return _seen(point, track.capture, same)
-        if _covers(track, one):
-            return Sighting(
-                point.node,
-                point.netns,
-                point.interface,
-                point.direction,
-                "first",
-                False,
-                track.capture.path,
-                step=point.step,
+            found.append(_seen(point, track.capture, same, one.port))
+        elif _covers(track, one):
+            found.append(
+                Sighting(
+                    point.node,
+                    point.netns,
+                    point.interface,
+                    point.direction,
+                    "first",
+                    False,
+                    track.capture.path,
+                    step=point.step,
+                    attempt=one.port,
+                )
             )
-    return None
+    return found
 
 
-def _seen(point: Point, capture: Capture, same: list[Seen]) -> Sighting:
+def _seen(point: Point, capture: Capture, same: list[Seen], attempt: int | None) -> Sighting:
     received = not point.mac or any(seen.dst_mac in ("", point.mac, "ff:ff:ff:ff:ff:ff") for seen in same)
     note = "" if received else f"frames are for {same[0].dst_mac}, the interface is {point.mac}"
     tunnel = next((seen.tunnel for seen in same if seen.tunnel), "")
@@ -176,6 +203,7 @@ def _seen(point: Point, capture: Capture, same: list[Seen]) -> Sighting:
         received,
         note,
         point.step,
+        attempt,
     )
 
 

@@ -50,9 +50,9 @@ class Diagnoser:
         walks = self.walker.walk(ends)
         return self.judge.judge(ends, walks, self._sightings(ends, walks))
 
-    def _sightings(self, ends: FlowEnds, walks: tuple[Walked, ...]) -> tuple[Sighting, ...]:
+    def _sightings(self, ends: FlowEnds, walks: tuple[Walked, ...]) -> tuple[tuple[Sighting, ...], ...]:
         if not any(node.captures for node in self.snapshot.nodes.values()):
-            return ()
+            return tuple(() for _ in walks)
         from .captured import sightings
 
         return sightings(self.world, self.bundle, ends, walks)

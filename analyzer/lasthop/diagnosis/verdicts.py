@@ -33,9 +33,15 @@ class Judge:
         self.world = knowledge.world
         self.pools = knowledge.pools
 
-    def judge(self, ends: FlowEnds, walks: tuple[Walked, ...], sightings: tuple[Sighting, ...]) -> FlowResult:
-        proof = wire_proof(self.world, ends, walks, sightings)
-        judged = [(walked, *self._branch(ends, walked, proof)) for walked in walks]
+    def judge(
+        self, ends: FlowEnds, walks: tuple[Walked, ...], seen: tuple[tuple[Sighting, ...], ...]
+    ) -> FlowResult:
+        """`seen` holds the sightings of each of `walks`."""
+        proofs = [wire_proof(self.world, ends, walked, own) for walked, own in zip(walks, seen, strict=True)]
+        judged = [
+            (walked, *self._branch(ends, walked, proof)) for walked, proof in zip(walks, proofs, strict=True)
+        ]
+        sightings = tuple(dict.fromkeys(sighting for own in seen for sighting in own))
         branches = tuple(branch for _, branch, _ in judged)
         breaks = self._ranked([(walked, found) for walked, _, found in judged], len(walks) > 1)
         verdict = _combined(branches)
@@ -49,7 +55,7 @@ class Judge:
             first = "unknown"
         return FlowResult(
             ends.src, ends.dst, ends.proto, ends.port, ends.origin, verdict,
-            _summary(verdict, breaks, missing, branches, proof), first, breaks,
+            _summary(verdict, breaks, missing, branches, proofs), first, breaks,
             shown.request.trace if shown else None,
             shown.reply.trace if shown and shown.reply else None,
             shown.request_full.trace if shown and shown.request_full else None,
@@ -255,7 +261,7 @@ def _combined(branches: tuple[Branch, ...]) -> Verdict:
 
 def _summary(
     verdict: Verdict, breaks: tuple[Finding, ...], missing: tuple[MissingEvidence, ...], branches: tuple[Branch, ...],
-    proof: WireProof,
+    proofs: list[WireProof],
 ) -> str:  # fmt: skip
     if verdict is Verdict.PARTIAL:
         broken = [branch for branch in branches if branch.verdict is Verdict.BREAK]
@@ -264,7 +270,8 @@ def _summary(
     if breaks:
         return breaks[0].title
     if verdict is Verdict.NO_BREAK:
-        return "Every step of both directions passes" + (f"; {proof.words}" if proof.words else "")
+        words = next((proof.words for proof in proofs if proof.words), "")
+        return "Every step of both directions passes" + (f"; {words}" if words else "")
     if verdict is Verdict.CLEAR_IN_NODES:
         return "No fault inside the nodes; the wire between them was not observed"
     if missing:

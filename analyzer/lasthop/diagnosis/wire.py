@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 
 from lasthop.facts.evidence import SourceRef
 from lasthop.facts.netfilter import ConntrackEntry
-from lasthop.facts.network import Ip
 from lasthop.facts.trace import Disposition, Finding, Sighting
 from lasthop.sim.walk import WIRE
 from lasthop.sim.world import HOST, World
 
 from .ends import FlowEnds
-from .flow import Walked
+from .flow import Leg, Walked
 
 TIMEOUT_KEYS = {
     "ESTABLISHED": "net.netfilter.nf_conntrack_tcp_timeout_established",
@@ -35,14 +34,13 @@ class WireProof:
     lost: Finding | None = None
 
 
-def wire_proof(
-    world: World, ends: FlowEnds, walks: tuple[Walked, ...], sightings: tuple[Sighting, ...]
-) -> WireProof:
-    by_captures = _captures(walks, sightings)
+def wire_proof(world: World, ends: FlowEnds, walked: Walked, sightings: tuple[Sighting, ...]) -> WireProof:
+    """What is known of the wire for one way of the flow."""
+    by_captures = _captures(walked, sightings)
     if by_captures is not None:
         return by_captures
-    if _conntrack_proves(world, ends, walks):
-        return WireProof(True, "conntrack on both nodes holds replied connections of this flow")
+    if _conntrack_proves(world, ends, walked):
+        return WireProof(True, "conntrack on both nodes counts the same packets of answered connections of this flow")
     return WireProof()
 
 
@@ -54,37 +52,36 @@ class _Uplinks:
     arrive: frozenset[tuple[str, str]]
 
 
-def _uplinks(walks: tuple[Walked, ...], direction: str) -> _Uplinks:
+def _uplinks(leg: Leg | None) -> _Uplinks:
     leave: set[tuple[str, str]] = set()
     arrive: set[tuple[str, str]] = set()
-    for walked in walks:
-        leg = walked.request if direction == "request" else walked.reply
-        hops = leg.trace.hops if leg is not None else ()
-        for index, hop in enumerate(hops):
-            if hop.netns == WIRE and 0 < index < len(hops) - 1:
-                leave.add((hops[index - 1].node, hops[index - 1].oif))
-                arrive.add((hops[index + 1].node, hops[index + 1].iif))
+    hops = leg.trace.hops if leg is not None else ()
+    for index, hop in enumerate(hops):
+        if hop.netns == WIRE and 0 < index < len(hops) - 1:
+            leave.add((hops[index - 1].node, hops[index - 1].oif))
+            arrive.add((hops[index + 1].node, hops[index + 1].iif))
     return _Uplinks(frozenset(leave), frozenset(arrive))
 
 
-def _captures(walks: tuple[Walked, ...], sightings: tuple[Sighting, ...]) -> WireProof | None:
+def _captures(walked: Walked, sightings: tuple[Sighting, ...]) -> WireProof | None:
     crossed = []
-    for direction in ("request", "reply"):
-        points = _uplinks(walks, direction)
+    for direction, leg in (("request", walked.request), ("reply", walked.reply)):
+        points = _uplinks(leg)
         if not points.arrive:
             return None
-        own = [s for s in sightings if s.netns == HOST and s.direction == direction and s.packet == "first"]
-        data = [s for s in sightings if s.netns == HOST and s.direction == direction and s.packet == "full-size"]
-        sent = [s for s in data if s.seen and (s.node, s.interface) in points.leave]
-        gone = [s for s in data if not s.seen and (s.node, s.interface) in points.arrive]
-        if sent and gone:
-            return WireProof(lost=_lost_large(direction, sent[0], gone[0]))
+        own = [s for s in sightings if s.netns == HOST and s.direction == direction]
         left = [s for s in own if s.seen and (s.node, s.interface) in points.leave]
-        arrived = [s for s in own if s.seen and s.received and (s.node, s.interface) in points.arrive]
         missed = [s for s in own if not s.seen and (s.node, s.interface) in points.arrive]
-        if left and missed and not any(s.seen and (s.node, s.interface) in points.arrive for s in own):
-            return WireProof(lost=_lost(direction, left[0], missed[0]))
-        crossed.append(bool(left and arrived))
+        arrived = {s.attempt for s in own if s.seen and (s.node, s.interface) in points.arrive and s.packet == "first"}
+        for last in left:
+            for gone in missed:
+                if last.packet == gone.packet == "full-size":
+                    return WireProof(lost=_lost_large(direction, last, gone))
+                if last.packet == gone.packet == "first" and last.attempt == gone.attempt and not arrived:
+                    return WireProof(lost=_lost(direction, last, gone))
+        received = [s for s in own if s.seen and s.received and (s.node, s.interface) in points.arrive]
+        newest = next((s.attempt for s in own if s.packet == "first"), None)
+        crossed.append(any(s.attempt == newest for s in left) and any(s.attempt == newest for s in received))
     if all(crossed):
         return WireProof(True, "captures on both uplinks show request and answer")
     return None
@@ -119,37 +116,42 @@ def _lost_large(direction: str, last: Sighting, missing: Sighting) -> Finding:
     )
 
 
-def _conntrack_proves(world: World, ends: FlowEnds, walks: tuple[Walked, ...]) -> bool:
-    """Replied entries of this flow on both nodes, the newest not older than the newest unanswered try (design 5)."""
-    nodes: set[str] = set()
-    for walked in walks:
-        for leg in walked.legs():
-            nodes |= {hop.node for hop in leg.trace.hops if hop.netns == HOST and hop.node}
+def _conntrack_proves(world: World, ends: FlowEnds, walked: Walked) -> bool:
+    """Answered entries of this flow on all its nodes, the newest not older than the newest unanswered try (design 5),
+    and the same packet counts everywhere: a difference is what was lost between them."""
+    nodes = {hop.node for leg in walked.legs() for hop in leg.trace.hops if hop.netns == HOST and hop.node}
     if len(nodes) < 2 or ends.src.ip is None or ends.dst.ip is None:
         return False
-    return all(_replied_last(world, node, ends.src.ip, ends.dst.ip, ends.proto, ends.port) for node in nodes)
+    newest = [_newest_answered(world, node, ends) for node in nodes]
+    if any(entry is None for entry in newest):
+        return False
+    counts = {entry.packets for entry in newest if entry is not None}
+    return len(counts) == 1 and None not in counts
 
 
-def _replied_last(world: World, node: str, src: Ip, dst: Ip, proto: str, port: int | None) -> bool:
+def _newest_answered(world: World, node: str, ends: FlowEnds) -> ConntrackEntry | None:
+    """The flow's newest entry on `node` if it was answered; None also where ages cannot be told."""
     state = world.state(node, HOST)
     if state is None:
-        return False
-    replied: list[float] = []
-    unreplied: list[float] = []
+        return None
+    aged: list[tuple[float, ConntrackEntry]] = []
     for entry in state.netns.conntrack.values:
         original = entry.original
-        if entry.proto != proto or original.src != src or (original.dst != dst and entry.reply.src != dst):
+        if entry.proto != ends.proto or original.src != ends.src.ip:
             continue
-        if port is not None and port not in (original.dport, entry.reply.sport):
+        if ends.dst.ip not in (original.dst, entry.reply.src):
+            continue
+        if ends.port is not None and ends.port not in (original.dport, entry.reply.sport):
             continue
         age = _age(entry, state.sysctl(TIMEOUT_KEYS.get(entry.state, "")))
-        answered = "UNREPLIED" not in entry.status and entry.state not in ("SYN_SENT", "SYN_RECV")
         if age is None:
-            if not answered:
-                return False
-            continue
-        (replied if answered else unreplied).append(age)
-    return bool(replied) and (not unreplied or min(replied) <= min(unreplied))
+            return None
+        aged.append((age, entry))
+    if not aged:
+        return None
+    entry = min(aged, key=lambda pair: pair[0])[1]
+    answered = "UNREPLIED" not in entry.status and entry.state not in ("SYN_SENT", "SYN_RECV")
+    return entry if answered else None
 
 
 def _age(entry: ConntrackEntry, timeout: str | None) -> float | None:

@@ -227,6 +227,8 @@ class Sighting:
     received: bool = True
     note: str = ""
     step: int | None = None
+    attempt: int | None = None
+    """The client's port: which try of the flow this is about."""
 
 
 @dataclass(frozen=True, slots=True)
