@@ -241,7 +241,7 @@ def stale_backend() -> Case:
         (
             Break(
                 "request",
-                4,
+                2,
                 "node1",
                 "host",
                 f"chain {chain}, DNAT to {gone}:8080",
@@ -250,6 +250,7 @@ def stale_backend() -> Case:
                 ("service-backend-dead",),
                 share=1 / 3,
                 died_at="node2",
+                accept_steps=(2, 4),
             ),
         ),
         (one("node1", f"iptables-nft {text} {gone}:8080", f"iptables-nft {text} {backend.ip}:8080"),),
