@@ -6,8 +6,8 @@ nf_conntrack_proto_tcp.c (states, without windows: sequence numbers are in no du
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 from lasthop.facts.evidence import Absent, Partial, SourceRef
 from lasthop.facts.netfilter import ConntrackEntry, ConntrackTuple
@@ -56,17 +56,40 @@ Key = tuple[int, int, Tuple4]
 
 
 class _Index:
-    """The dump's entries by tuple, both directions. Built once per netns."""
+    """The dump's entries by tuple, both directions. Built when first asked."""
 
-    def __init__(self, entries: Iterable[ConntrackEntry]) -> None:
-        self.by_key: dict[Key, tuple[ConntrackEntry, bool]] = {}
-        for entry in entries:
+    def __init__(self, entries: tuple[ConntrackEntry, ...]) -> None:
+        self.entries = entries
+
+    @cached_property
+    def by_key(self) -> dict[Key, tuple[ConntrackEntry, bool]]:
+        found: dict[Key, tuple[ConntrackEntry, bool]] = {}
+        for entry in self.entries:
             proto = protocol_number(entry.proto)
             if proto is None:
                 continue
             for tuple_, is_reply in ((entry.original, False), (entry.reply, True)):
                 zone = entry.zone or (entry.zone_reply if is_reply else entry.zone_orig)
-                self.by_key.setdefault((zone, proto, _from_entry(tuple_)), (entry, is_reply))
+                found.setdefault((zone, proto, _from_entry(tuple_)), (entry, is_reply))
+        return found
+
+
+@lru_cache(maxsize=64)
+def _index_of(held: _Held) -> _Index:
+    return _Index(held.entries)
+
+
+class _Held:
+    """A dump's entries, compared by identity: walks over the same evidence share one index."""
+
+    def __init__(self, entries: tuple[ConntrackEntry, ...]) -> None:
+        self.entries = entries
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and other.entries is self.entries
+
+    def __hash__(self) -> int:
+        return id(self.entries)
 
 
 def _from_entry(t: ConntrackTuple) -> Tuple4:
@@ -153,7 +176,7 @@ class ConntrackTable:
 
         loose = number("nf_conntrack_tcp_loose")
         return cls(
-            _Index(netns.conntrack.values),
+            _index_of(_Held(netns.conntrack.values)),
             tcp_loose=None if loose is None else loose != 0,
             count=number("nf_conntrack_count"),
             limit=number("nf_conntrack_max"),

@@ -11,15 +11,17 @@ from dataclasses import dataclass, replace
 from lasthop.facts.evidence import Absent, AbsentReason, Doubt, Evidence, Partial, SourceRef
 from lasthop.facts.netfilter import NftBaseChain, Ruleset
 from lasthop.facts.snapshot import NetNS
-from lasthop.facts.trace import Choice, Disposition, MatchResult, Outcome, Packet, RuleVisit, Step, Truth
+from lasthop.facts.trace import Choice, Disposition, MatchResult, Outcome, Packet, RuleVisit, Step
 
-from .chains import CompiledTable, Traversal, Visit, World
+from .attribution import rewrite, rule_visit, visits
+from .chains import CompiledTable, Traversal
 from .conntrack import ConntrackTable, evidence_gap
 from .extensions.context import Context, Surroundings
 from .extensions.protocols import protocol_number
 from .extensions.targets import NatRequest
 from .ipsets import SetStore
 from .nat import apply_mapping, set_up, without_rule
+from .worlds import World
 
 MAX_BRANCHES = 256
 MAX_NEAR_MISSES = 48
@@ -131,7 +133,7 @@ class Firewall:
                 elif stage.startswith("nat"):
                     following.extend(self._nat(call, branch, stage.split()[1]))
                 else:
-                    following.extend(self._table(call, branch, stage))
+                    following.extend(self._in_order(call, branch, stage))
             branches = _merge(following)
             if len(branches) > MAX_BRANCHES and any(branch.assumed for branch in branches):
                 return (self._overflow(call, packet, conntrack),)
@@ -297,9 +299,6 @@ class Firewall:
             branches = following
         return branches
 
-    def _table(self, call: _Call, branch: _Branch, table: str) -> list[_Branch]:
-        return self._in_order(call, branch, table)
-
     def _nat(self, call: _Call, branch: _Branch, manip: str) -> list[_Branch]:
         packet = branch.packet
         if packet.ct_original is None:
@@ -322,9 +321,9 @@ class Firewall:
             packet.src, packet.dst, packet.sport, packet.dport
         ):  # fmt: skip
             return [branch]
-        found = branch.conntrack.find(_proto(changed), packet.ct_original, packet.ct_zone)
+        found = branch.conntrack.find(protocol_number(changed.proto) or 0, packet.ct_original, packet.ct_zone)
         sources: tuple[SourceRef, ...] = found[0].source if found is not None else ()
-        step = Step(f"nat {call.hook}", Outcome.PASS, f"rewritten as the connection says: {_rewrite(packet, changed)}",
+        step = Step(f"nat {call.hook}", Outcome.PASS, f"rewritten as the connection says: {rewrite(packet, changed)}",
                     sources, "conntrack", packet, changed)  # fmt: skip
         return [replace(branch, packet=changed, steps=(*branch.steps, step))]
 
@@ -379,7 +378,7 @@ class Firewall:
             request = world.payload
             assert isinstance(request, NatRequest)
             nat = set_up(self._context(call, packet), packet, request, branch.conntrack)
-            detail = f"{request.target} by {where}: {_rewrite(packet, nat.packet)}{nat.detail}"
+            detail = f"{request.target} by {where}: {rewrite(packet, nat.packet)}{nat.detail}"
             packet, nat_done = nat.packet, True
             if nat.verdict:
                 verdict, decides, detail = nat.verdict, nat.decides, f"{where}: {nat.detail}"
@@ -391,7 +390,7 @@ class Firewall:
             decides = decides or unknown.decides
         step = Step(
             f"{compiled.name} {call.hook}", outcome, f"{detail} ({backend})", sources, where, before, packet,
-            _visits(self._context(call, before), world.visits, call.level, verdict in ("drop", "reject")),
+            visits(self._context(call, before), world.visits, call.level, verdict in ("drop", "reject")),
             walk.skipped, disposition, decides,
             self._near_misses(call, compiled, before, world) if verdict in ("drop", "reject") else (),
         )  # fmt: skip
@@ -421,7 +420,7 @@ class Firewall:
             forced = Traversal(compiled, self._context(call, packet), record=False, limit=MAX_BRANCHES,
                                forced=frozenset({id(visit.compiled)}))  # fmt: skip
             if all(other.verdict in ("accept", "nat") for other in forced.run(call.hook, base.policy)):
-                found.append(_rule_visit(c, visit))
+                found.append(rule_visit(c, visit))
         return tuple(reversed(found))
 
 
@@ -439,48 +438,6 @@ def _table_doubt(evidence: Partial[Ruleset], ruleset: Ruleset | None, table: str
     return ""
 
 
-def _proto(packet: Packet) -> int:
-    return protocol_number(packet.proto) or 0
-
-
-def _rewrite(before: Packet, after: Packet) -> str:
-    def end(ip: object, port: int | None) -> str:
-        return f"{ip}:{port}" if port is not None else str(ip)
-
-    parts = []
-    if (before.src, before.sport) != (after.src, after.sport):
-        parts.append(f"source {end(before.src, before.sport)} -> {end(after.src, after.sport)}")
-    if (before.dst, before.dport) != (after.dst, after.dport):
-        parts.append(f"destination {end(before.dst, before.dport)} -> {end(after.dst, after.dport)}")
-    return ", ".join(parts) or "nothing changes"
-
-
-def _rule_visit(c: Context, visit: Visit) -> RuleVisit:
-    rule = visit.compiled.rule
-    if visit.answer is True:
-        return RuleVisit(rule, Truth.YES)
-    c.mark, c.ctmark = visit.mark, visit.ctmark
-    match = visit.compiled.matches[visit.at]
-    if visit.answer is False:
-        return RuleVisit(rule, Truth.NO, f"{match.text}: {match.value(c)}")
-    return RuleVisit(rule, Truth.UNKNOWN, f"{match.text}: {visit.answer.why}")
-
-
-def _visits(c: Context, visits: list[Visit], level: str, stopped: bool) -> tuple[RuleVisit, ...]:
-    """Level full: every rule met. Otherwise the rules that matched or are UNKNOWN and, where the packet was stopped,
-    the last rule before that did not match in the deciding chain."""
-    if level == "full":
-        return tuple(_rule_visit(c, visit) for visit in visits)
-    keep = [visit.answer is not False for visit in visits]
-    if stopped and visits:
-        chain = visits[-1].compiled.rule.chain
-        for position in range(len(visits) - 1, -1, -1):
-            if visits[position].answer is False and visits[position].compiled.rule.chain == chain:
-                keep[position] = True
-                break
-    return tuple(_rule_visit(c, visit) for visit, kept in zip(visits, keep, strict=True) if kept)
-
-
 def _merge(branches: list[_Branch]) -> list[_Branch]:
     if len(branches) < 2:
         return branches
@@ -490,6 +447,3 @@ def _merge(branches: list[_Branch]) -> list[_Branch]:
         if same is not branch:
             same.assumed = tuple(sentence for sentence in same.assumed if sentence in branch.assumed)
     return list(merged.values())
-
-
-__all__ = ["BACKENDS", "HOOKS", "Firewall", "HookResult", "Surroundings"]
