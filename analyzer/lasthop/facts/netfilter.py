@@ -113,6 +113,86 @@ class NftBaseChain:
 
 
 @dataclass(frozen=True, slots=True)
+class NftChain:
+    """A chain of native nftables. Of base chains `type`, `hook`, `priority` (numeric, None when not understood),
+    `policy` ("accept", "drop") and `devices` are set; of others `hook` is ""."""
+
+    family: str
+    table: str
+    name: str
+    source: SourceRef
+    type: str = ""
+    hook: str = ""
+    priority: int | None = None
+    policy: str = ""
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NftRule:
+    """One rule as nft lists it, tokenised, not interpreted.
+
+    `tokens` are words; braces, parentheses, commas, `|` and `&` stand alone; quoted strings keep their opening quote.
+    Counters, handle and the rule's comment are fields, not tokens ("counter" stays as a word where it stood).
+    """
+
+    family: str
+    table: str
+    chain: str
+    index: int
+    source: SourceRef
+    tokens: tuple[str, ...]
+    comment: str = ""
+    packets: int | None = None
+    bytes: int | None = None
+    handle: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NftSet:
+    """A named set or map (`kind`) with its elements as tokens ("10.0.0.1", ".", "80", ":", "accept").
+
+    `key` and `data` are the words of `type` or `typeof`, `data` empty for sets. `doubt` says why elements may be
+    missing, "" when all were read.
+    """
+
+    family: str
+    table: str
+    name: str
+    kind: str
+    source: SourceRef
+    key: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    flags: frozenset[str] = frozenset()
+    elements: tuple[tuple[str, ...], ...] = ()
+    doubt: str = ""
+
+
+class NftRuleset(Protocol):
+    """`nft list ruleset` of one netns: tables indexed at once, rules and elements tokenised when asked for.
+
+    Tables are named by (family, name) with family ip, ip6, inet, netdev, bridge or arp. iptables-nft's own tables are
+    part of the text too; `managed` tells which base chains are iptables' own by their exact form.
+    """
+
+    path: str
+
+    def tables(self) -> tuple[tuple[str, str], ...]:
+        """In the order of the listing; a table that is dormant is left out."""
+        ...
+
+    def chains(self, family: str, table: str) -> tuple[NftChain, ...]: ...
+
+    def chain(self, family: str, table: str, name: str) -> NftChain | None: ...
+
+    def rules(self, family: str, table: str, chain: str) -> tuple[NftRule, ...]: ...
+
+    def set(self, family: str, table: str, name: str) -> NftSet | None: ...
+
+    def managed(self, chain: NftChain) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
 class SetEntry:
     """One element as text split at commas outside brackets ("10.0.0.1,tcp:80" -> ("10.0.0.1", "tcp:80"))."""
 
@@ -170,6 +250,6 @@ class ConntrackEntry:
 
 
 __all__ = [
-    "Chain", "ConntrackEntry", "ConntrackTuple", "IpSet", "Match", "NetfilterRule", "NftBaseChain", "Prefix",
-    "Ruleset", "SetEntry",
+    "Chain", "ConntrackEntry", "ConntrackTuple", "IpSet", "Match", "NetfilterRule", "NftBaseChain", "NftChain",
+    "NftRule", "NftRuleset", "NftSet", "Prefix", "Ruleset", "SetEntry",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from .calico import (
 )
 from .evidence import NOT_COLLECTED, Artifact, Evidence, Unparsed
 from .kube import EndpointSlice, KubeNode, Namespace, Pod, Service
-from .netfilter import ConntrackEntry, IpSet, NftBaseChain, Ruleset
+from .netfilter import ConntrackEntry, IpSet, NftBaseChain, NftRuleset, Ruleset
 from .network import (
     Address,
     Counter,
@@ -61,6 +61,8 @@ class NetNS:
     fdb: Evidence[FdbEntry] = NOT_COLLECTED
     rulesets: Mapping[tuple[str, int], Evidence[Ruleset]] = field(default_factory=dict)
     nft_chains: Evidence[NftBaseChain] = NOT_COLLECTED
+    nft: Evidence[NftRuleset] = NOT_COLLECTED
+    """At most one: the text of `nft list ruleset`. JSON alone gives only `nft_chains`."""
     ipsets: Evidence[IpSet] = NOT_COLLECTED
     conntrack: Evidence[ConntrackEntry] = NOT_COLLECTED
     sysctls: Evidence[Sysctl] = NOT_COLLECTED

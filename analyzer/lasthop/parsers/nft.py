@@ -65,6 +65,12 @@ def priority_of(text: str, family: str) -> int | None:
         return None
 
 
+def is_iptables_chain(family: str, table: str, name: str, type_: str, hook: str, priority: int | None) -> bool:
+    """Whether a base chain is exactly one that iptables-nft makes."""
+    own = _IPTABLES_CHAINS.get(table, {}) if family in ("ip", "ip6") else {}
+    return own.get(name) == (type_, hook, priority)
+
+
 @dataclass(slots=True)
 class _Base:
     name: str
@@ -84,8 +90,7 @@ class _Table:
     rules: int = 0
 
     def of_iptables(self, base: _Base) -> bool:
-        own = _IPTABLES_CHAINS.get(self.name, {}) if self.family in ("ip", "ip6") else {}
-        return own.get(base.name) == (base.type, base.hook, base.priority)
+        return is_iptables_chain(self.family, self.name, base.name, base.type, base.hook, base.priority)
 
     def facts(self) -> list[NftBaseChain]:
         return [

@@ -30,6 +30,7 @@ _NETNS_KINDS: dict[str, Callable[[Place], Any]] = {
     "neighbours6": lambda place: kinds.neighbours(place, 6),
     "fdb": kinds.fdb,
     "nft_chains": kinds.nft_chains,
+    "nft": kinds.nft,
     "ipsets": kinds.ipsets,
     "conntrack": kinds.conntrack,
     "sysctls": kinds.sysctls,

@@ -332,3 +332,10 @@ def nft_chains(place: Place) -> Evidence[Any]:
     from lasthop.parsers.nft import parse_nft_base_chains
 
     return place.first(("nft_ruleset", "nft_ruleset_json"), "nft", parse_nft_base_chains) or NOT_COLLECTED
+
+
+def nft(place: Place) -> Evidence[Any]:
+    """The listing as text; JSON is not evaluated rule by rule (`nft_chains` names its base chains)."""
+    from lasthop.parsers.nft_ruleset import parse_nft_ruleset
+
+    return place.first(("nft_ruleset",), "nft ruleset", parse_nft_ruleset) or NOT_COLLECTED
