@@ -618,79 +618,86 @@ line() {
     [ "$frac" -ge 10 ] || frac=0$frac
     printf "%s\t%s\t%s\t%s\t%s\t%s\n" "$1" "$2" "$3" "$((T0 + $4 / 100)).$frac" "$5" "$6" >>.index
 }
-show() {
-    [ -f "/proc/sys/$1" ] && [ -r "/proc/sys/$1" ] || return 0
-    # dash reads byte by byte, and the kernel gives a number only to the first read: "262144" would become "2"
-    value=$(cat "/proc/sys/$1" 2>/dev/null) || return 0
-    printf "%s = %s\n" "$2" "$value"
-}
-dots() {
-    text=$1
-    name=
-    while :; do
-        case $text in
-        *.*) name=$name${text%%.*}/ text=${text#*.} ;;
-        *) break ;;
-        esac
-    done
-    name=$name$text
-}
-sysctls() {
-    for key in net/ipv4/ip_forward net/ipv4/ip_local_port_range net/ipv4/ip_local_reserved_ports net/ipv4/ip_no_pmtu_disc \
-        net/ipv4/ip_default_ttl net/ipv4/ip_nonlocal_bind net/ipv4/ip_forward_use_pmtu net/ipv4/ip_early_demux \
-        net/ipv4/tcp_mtu_probing net/ipv4/tcp_base_mss net/ipv4/tcp_syncookies net/ipv4/tcp_max_syn_backlog \
-        net/ipv4/tcp_timestamps net/ipv4/tcp_tw_reuse net/ipv4/tcp_ecn net/ipv4/tcp_fwmark_accept \
-        net/ipv4/tcp_abort_on_overflow net/ipv4/tcp_syn_retries net/ipv4/tcp_synack_retries net/ipv4/fwmark_reflect \
-        net/ipv4/fib_multipath_hash_policy net/ipv4/fib_multipath_use_neigh net/ipv4/icmp_echo_ignore_all \
-        net/ipv4/icmp_ratelimit net/ipv4/icmp_ratemask net/ipv4/icmp_errors_use_inbound_ifaddr \
-        net/ipv4/route/min_pmtu net/ipv4/route/mtu_expires net/ipv4/route/max_size net/ipv4/route/gc_thresh \
-        net/ipv6/bindv6only net/ipv6/ip_nonlocal_bind net/ipv6/fib_multipath_hash_policy net/ipv6/fwmark_reflect \
-        net/ipv6/route/gc_thresh net/ipv6/route/max_size net/ipv6/route/mtu_expires net/ipv6/icmp/echo_ignore_all \
-        net/bridge/bridge-nf-call-iptables net/bridge/bridge-nf-call-ip6tables net/bridge/bridge-nf-call-arptables \
-        net/bridge/bridge-nf-filter-vlan-tagged net/bridge/bridge-nf-pass-vlan-input-dev \
-        net/core/somaxconn net/core/netdev_max_backlog net/core/netdev_budget net/core/netdev_budget_usecs \
-        net/core/rmem_max net/core/wmem_max net/core/default_qdisc net/core/bpf_jit_enable \
-        net/core/devconf_inherit_init_net net/nf_conntrack_max kernel/osrelease; do
-        text=$key
+# values FILE...: "key = value" of each; the key as sysctl(8) writes it: a dot inside a name (eth0.100) becomes a slash. The
+# files are read by grep, in one process: the kernel gives a number only to the first read, and dash reads byte by byte
+# ("262144" would become "2").
+values() {
+    [ $# -gt 0 ] || return 0
+    if command -v grep >/dev/null 2>&1; then
+        grep -s -H "" "$@"
+    else
+        for file; do [ -f "$file" ] && value=$(cat "$file" 2>/dev/null) && printf "%s:%s\n" "$file" "$value"; done
+    fi | while IFS= read -r text; do
+        path=${text%%:*}
+        path=${path#/proc/sys/}
         name=
         while :; do
-            case $text in
-            */*) name=$name${text%%/*}. text=${text#*/} ;;
+            part=${path%%/*}
+            while :; do
+                case $part in
+                *.*) part=${part%%.*}/${part#*.} ;;
+                *) break ;;
+                esac
+            done
+            name=$name$part
+            case $path in
+            */*) name=$name. path=${path#*/} ;;
             *) break ;;
             esac
         done
-        show "$key" "$name$text"
+        printf "%s = %s\n" "$name" "${text#*:}"
     done
-    set +f
-    for file in /proc/sys/net/netfilter/nf_*; do
-        case $file in */nf_log) continue ;; esac
-        show "net/netfilter/${file##*/}" "net.netfilter.${file##*/}"
+}
+sysctls() {
+    set --
+    for key in ipv4/ip_forward ipv4/ip_local_port_range ipv4/ip_local_reserved_ports ipv4/ip_no_pmtu_disc ipv4/ip_default_ttl \
+        ipv4/ip_nonlocal_bind ipv4/ip_forward_use_pmtu ipv4/ip_early_demux ipv4/tcp_mtu_probing ipv4/tcp_base_mss \
+        ipv4/tcp_syncookies ipv4/tcp_max_syn_backlog ipv4/tcp_timestamps ipv4/tcp_tw_reuse ipv4/tcp_ecn \
+        ipv4/tcp_fwmark_accept ipv4/tcp_abort_on_overflow ipv4/tcp_syn_retries ipv4/tcp_synack_retries ipv4/fwmark_reflect \
+        ipv4/fib_multipath_hash_policy ipv4/fib_multipath_use_neigh ipv4/icmp_echo_ignore_all ipv4/icmp_ratelimit \
+        ipv4/icmp_ratemask ipv4/icmp_errors_use_inbound_ifaddr ipv4/route/min_pmtu ipv4/route/mtu_expires \
+        ipv4/route/max_size ipv4/route/gc_thresh ipv6/bindv6only ipv6/ip_nonlocal_bind ipv6/fib_multipath_hash_policy \
+        ipv6/fwmark_reflect ipv6/route/gc_thresh ipv6/route/max_size ipv6/route/mtu_expires ipv6/icmp/echo_ignore_all \
+        bridge/bridge-nf-call-iptables bridge/bridge-nf-call-ip6tables bridge/bridge-nf-call-arptables \
+        bridge/bridge-nf-filter-vlan-tagged bridge/bridge-nf-pass-vlan-input-dev core/somaxconn core/netdev_max_backlog \
+        core/netdev_budget core/netdev_budget_usecs core/rmem_max core/wmem_max core/default_qdisc core/bpf_jit_enable \
+        core/devconf_inherit_init_net nf_conntrack_max; do
+        set -- "$@" "/proc/sys/net/$key"
     done
+    set -- "$@" /proc/sys/kernel/osrelease
     for family in ipv4 ipv6; do
         for key in gc_thresh1 gc_thresh2 gc_thresh3 base_reachable_time_ms retrans_time_ms mcast_solicit ucast_solicit \
             app_solicit gc_stale_time delay_first_probe_time proxy_delay proxy_qlen unres_qlen_bytes locktime; do
-            show "net/$family/neigh/default/$key" "net.$family.neigh.default.$key"
+            set -- "$@" "/proc/sys/net/$family/neigh/default/$key"
         done
     done
+    set +f
+    for file in /proc/sys/net/netfilter/nf_*; do
+        case $file in */nf_log) ;; *) set -- "$@" "$file" ;; esac
+    done
     for dir in /proc/sys/net/ipv4/conf/*; do
-        dev=${dir##*/}
-        dots "$dev"
         for key in forwarding rp_filter proxy_arp proxy_arp_pvlan arp_ignore arp_announce arp_filter arp_accept \
             accept_local route_localnet src_valid_mark ignore_routes_with_linkdown medium_id accept_source_route \
             accept_redirects send_redirects log_martians disable_policy disable_xfrm bc_forwarding mc_forwarding \
             drop_gratuitous_arp drop_unicast_in_l2_multicast arp_evict_nocarrier; do
-            show "net/ipv4/conf/$dev/$key" "net.ipv4.conf.$name.$key"
+            set -- "$@" "$dir/$key"
         done
+        if [ $# -gt 500 ]; then
+            values "$@"
+            set --
+        fi
     done
     for dir in /proc/sys/net/ipv6/conf/*; do
-        dev=${dir##*/}
-        dots "$dev"
         for key in disable_ipv6 forwarding proxy_ndp accept_ra accept_ra_defrtr autoconf mtu hop_limit addr_gen_mode \
             accept_redirects accept_dad dad_transmits ignore_routes_with_linkdown accept_source_route; do
-            show "net/ipv6/conf/$dev/$key" "net.ipv6.conf.$name.$key"
+            set -- "$@" "$dir/$key"
         done
+        if [ $# -gt 500 ]; then
+            values "$@"
+            set --
+        fi
     done
-    set -f
+    values "$@"
 }
 legacy() {
     [ -e "$1" ] || { why=skipped:not-loaded; return 0; }
@@ -728,7 +735,10 @@ while [ $# -ge 3 ]; do
     fi
     printf "%s %s %s\n" "$number" "$start" "$id" >.now
     case $cmd in
-    @sysctl) sysctls >"$id.out" 2>"$id.err" ;;
+    @sysctl)
+        (sysctls) >"$id.out" 2>"$id.err"
+        [ -s "$id.out" ]
+        ;;
     *) $cmd </dev/null >"$id.out" 2>"$id.err" ;;
     esac
     rc=$?
@@ -1687,7 +1697,8 @@ PODS_FOUND=0 PODS_DONE=0 QUESTION_ADDRS='' QUESTION_PODS=''
 sec_pods() {
     if [ "$DRY" = yes ]; then
         REL=pods/NS_NAME/
-        pod_commands nsenter -n/proc/PID/ns/net
+        P_PID=PID
+        pod_commands /proc/PID/ns/net
         REL=host/
         return 0
     fi
@@ -1751,7 +1762,7 @@ one_pod() {
     if asked_for "$P_NS/$P_NAME"; then POD_IN_QUESTION=yes; fi
     op_entered=nsenter
     if have nsenter && [ "$UID_NOW" = 0 ]; then
-        pod_commands nsenter "-n$P_FILE"
+        pod_commands "$P_FILE"
         [ -f "$OUT/ip_addr.out" ] || [ -n "$ONLY" ] || ! have ip || op_entered=none
     else
         op_entered=none
@@ -1760,7 +1771,7 @@ one_pod() {
         op_entered=proc
         pod_by_proc
     fi
-    if [ "$P_PID" != - ]; then run resolv_conf 5 cat "/proc/$P_PID/root/etc/resolv.conf"; fi
+    if [ "$op_entered" != nsenter ] && [ "$P_PID" != - ]; then run resolv_conf 5 cat "/proc/$P_PID/root/etc/resolv.conf"; fi
     pod_meta "$op_entered" >"$OUT/pod.meta" 2>/dev/null || disk_full
     if [ "$POD_IN_QUESTION" = yes ]; then
         QUESTION_PODS="$QUESTION_PODS${QUESTION_PODS:+$NL}$P_FILE $P_NS/$P_NAME $POD_DIR ${IF_NAME:-eth0} ${HOST_IF:--} $P_INODE"
@@ -1774,7 +1785,15 @@ one_pod() {
 pod_commands() {
     pc_ss='ss -lntue'
     [ "$POD_IN_QUESTION" = no ] && [ "$DRY" = no ] || pc_ss='ss -lntuep'
-    batch "$OUT" 30 "$@" -- \
+    pc_enter=$1
+    set --
+    # JSON only repeats what the text says, with names for some numbers; a node full of pods does without.
+    if [ "$POD_IN_QUESTION" = yes ] || [ "$PODS_FOUND" -le 30 ] || [ "$PROFILE" = deep ]; then
+        set -- ip_link_json - 'ip -d -s -j link' ip_addr_json - 'ip -d -j addr' \
+            ip4_route_all_json - 'ip -4 -d -j route show table all' ip4_neigh_json - 'ip -4 -s -j neigh show'
+    fi
+    if [ "$P_PID" != - ]; then set -- resolv_conf file "cat /proc/$P_PID/root/etc/resolv.conf" "$@"; fi
+    batch "$OUT" 30 nsenter "-n$pc_enter" -- \
         ip_link - "ip${IP_DETAILS:+ -d}${IP_STATISTICS:+ -s} link" ip_addr - "ip${IP_DETAILS:+ -d} addr" \
         ip4_route_all - 'ip -4 route show table all' ip4_rule - 'ip -4 rule show' ip4_neigh - 'ip -4 neigh show' \
         ip6_route_all - 'ip -6 route show table all' ip6_rule - 'ip -6 rule show' ip6_neigh - 'ip -6 neigh show' \
@@ -1788,9 +1807,8 @@ pod_commands() {
         nft_ruleset nft 'nft -a list ruleset' \
         iptables_nft_save nft-used 'iptables-nft-save -c' ip6tables_nft_save nft-used 'ip6tables-nft-save -c' \
         iptables_legacy_save legacy4 'iptables-legacy-save -c' ip6tables_legacy_save legacy6 'ip6tables-legacy-save -c' \
-        ip_link_json - 'ip -d -s -j link' ip_addr_json - 'ip -d -j addr' \
-        ip4_route_all_json - 'ip -4 -d -j route show table all' ip4_neigh_json - 'ip -4 -s -j neigh show' \
-        ip4_route_cache - 'ip -4 route show cache' tc_qdisc - 'tc -s qdisc show'
+        ip4_route_cache - 'ip -4 route show cache' tc_qdisc - 'tc -s qdisc show' \
+        "$@"
 }
 # pod_by_proc: without nsenter or without the right to use it, what /proc/PID/net shows of that netns
 pod_by_proc() {
@@ -2812,7 +2830,7 @@ main_node() {
     start_meta
     TOKEN=$NAME
     { printf '1000\n' >"/proc/$$/oom_score_adj"; } 2>/dev/null
-    ! have renice || renice -n 5 -p "$$" >/dev/null 2>&1
+    ! have renice || renice -n 2 -p "$$" >/dev/null 2>&1
     if sleep 0.01 2>/dev/null; then TICK=0.1; fi
     load_builtin_list
     BUDGET_END=$((BUDGET * 100))

@@ -112,3 +112,20 @@ def test_allowed_fields_only() -> None:
     ]
     (service,) = json.loads(run.text("cluster/kube_services.out"))["items"]
     assert service["metadata"]["annotations"] == {"kubectl.kubernetes.io/last-applied-configuration": "removed"}
+
+
+def test_sysctls_are_those_of_sysctl() -> None:
+    """Every key and value equals sysctl(8)'s, numbers of many digits and interface names with dots too."""
+    need("sysctl", root=True)
+    setup = PODS + "ip link add a.100 type veth peer name a.200\nsleep 2\n"
+    run = Node(setup=setup, before="sysctl -a 2>/dev/null").run("--only", "sysctl")
+    theirs = {
+        key.strip(): value.strip() for key, _, value in (line.partition(" = ") for line in run.after.splitlines())
+    }
+    ours = dict(line.split(" = ", 1) for line in run.node("host/sysctl.out").splitlines())
+    assert len(ours) > 500
+    assert "net.ipv4.conf.a/100.rp_filter" in ours
+    changing = {"net.netfilter.nf_conntrack_count"}
+    assert {k: v.strip() for k, v in ours.items() if k not in changing} == {
+        k: theirs[k] for k in ours if k not in changing
+    }
