@@ -215,8 +215,8 @@ class FlowWalker:
     def _leg(self, ends: FlowEnds, result: Result, direction: str, packet: str) -> Leg:
         end = result.main
         target = ends.dst.node if direction == "request" else ends.src.node
-        if direction == "request" and end.delivered:
-            target = end.walk.node
+        if direction == "request" and (end.delivered or not target):
+            target = end.walk.node if end.delivered else self._meant_for(end)
         hops = numbered(end.walk.hops, direction, target)
         trace = Trace(
             direction, packet, result.disposition, hops, result.choices, end.walk.assumptions,
@@ -224,6 +224,16 @@ class FlowWalker:
             sum(step.outcome is Outcome.UNKNOWN for hop in hops for step in hop.steps),
         )  # fmt: skip
         return Leg(trace, result)
+
+
+    def _meant_for(self, end: End) -> str:
+        """The node that the packet of an unfinished walk was on its way to, as far as the walk knew it."""
+        packet = end.walk.inner[0] if end.walk.inner else end.walk.packet
+        place = self.world.pod_addresses.get(packet.dst)
+        if place is not None:
+            return place.node
+        hosts = [hop.node for hop in end.walk.hops if hop.netns == HOST]
+        return hosts[-1] if len(hosts) > 1 else ""
 
 
 def numbered(hops: tuple[Hop, ...], direction: str, target: str) -> tuple[Hop, ...]:

@@ -102,6 +102,10 @@ def _route(scene: Scene) -> Fault:
     place = scene.pod
     if place is not None and place.node == scene.node:
         return _local_pod_route(scene, place)
+    if place is None and scene.world.pods_known():
+        stale = _stale_backend(scene)
+        if stale is not None:
+            return stale
     route = scene.step.where
     if scene.step.disposition is Disposition.BLACKHOLED:
         return Fault(
@@ -116,6 +120,26 @@ def _route(scene: Scene) -> Fault:
         if place is None else f"route to {_wanted(scene)}", f"{scene.node}: {scene.step.detail}", place="route",
         fix=(check(f"ip route get {scene.dst}", scene.node),), verify=(f"ip route get {scene.dst}",),
     )  # fmt: skip
+
+
+def _stale_backend(scene: Scene) -> Fault | None:
+    """kube-proxy's rules send the connection to an address that no pod has."""
+    for hop in scene.leg.trace.hops:
+        for step in hop.steps:
+            rules = [visit.rule for visit in step.visits if visit.rule.target == "DNAT"]
+            if step.stage.startswith("nat ") and rules and step.after is not None and step.after.dst == scene.dst:
+                rule = rules[-1]
+                to = " ".join(value for option, values in rule.target_options for value in values)
+                return Fault(
+                    "service-backend-dead", f"{hop.node} sends {scene.ends.dst.name} to {scene.dst}, which no pod has",
+                    f"chain {rule.chain}, DNAT to {to}", f"{rule.chain} on {hop.node} rewrites to {to}, but no pod has "
+                    f"{scene.dst}; {scene.node}: {scene.step.detail}", node=hop.node, place="service",
+                    evidence=(rule.source, *scene.step.sources),
+                    fix=(check("kubectl logs -n kube-system -l k8s-app=kube-proxy --tail=50", hop.node),
+                         change("restart kube-proxy", hop.node)),
+                    verify=(f"iptables -t nat -L {rule.chain} -n",),
+                )  # fmt: skip
+    return None
 
 
 def _wanted(scene: Scene) -> str:

@@ -113,6 +113,8 @@ class Judge:
         expected = self.pools.expected_route(hop.node, packet.dst)
         if expected.kind not in ("direct", "ipip", "vxlan") or expected.owner not in self.world.snapshot.nodes:
             return None
+        if any(f"via {via} " in route.where + " " for via in expected.via):
+            return None
         missing = route.where.startswith("default")
         if not missing and expected.through_owner:
             return None
@@ -257,6 +259,12 @@ def _combined(branches: tuple[Branch, ...]) -> Verdict:
         if verdict in verdicts:
             return verdict
     return Verdict.NO_BREAK
+
+
+def share_text(share: Fraction) -> str:
+    """"1/3" for what `--probability 0.33333333349` means; other shares in per cent."""
+    simple = share.limit_denominator(1000)
+    return str(simple) if abs(simple - share) < Fraction(1, 1_000_000) else f"{float(share):.1%}"
 
 
 def _summary(

@@ -28,10 +28,10 @@ def ruleset(place: Place, backend: str, family: int, default_backend: str = "") 
     six = "6" if family == 6 else ""
     own = _read(place, f"ip{six}tables_{backend}_save", backend, family)
     if own is not None and not isinstance(own, Absent):
-        return own
+        return _marked(place, own, backend)
     plain = _plain(place, backend, family, default_backend)
     if plain is not None and not isinstance(plain, Absent):
-        return plain
+        return _marked(place, plain, backend)
     empty = _proved_empty(place, backend, family, default_backend)
     if empty is not None:
         return empty
@@ -44,6 +44,21 @@ def ruleset(place: Place, backend: str, family: int, default_backend: str = "") 
     if fragments and family == 4:
         return Absent(AbsentReason.UNPARSABLE, "rules without their tables and chains", tuple(fragments))
     return Absent(AbsentReason.NOT_COLLECTED, _missing(place, backend, family))
+
+
+def _marked(place: Place, evidence: Evidence[Ruleset], backend: str) -> Evidence[Ruleset]:
+    """iptables-nft-save prints a rule that nft itself added to its tables without the conditions that it cannot
+    express: such rules, as `nft list ruleset` shows them, are marked as not understood."""
+    if backend == "nft":
+        from lasthop.parsers.iptables import LazyRuleset
+        from lasthop.parsers.nft import native_rules
+
+        for artifact in place.artifacts.get("nft_ruleset", ()):
+            native = native_rules(place.reader.text(artifact))
+            for found in evidence.values:
+                if isinstance(found, LazyRuleset):
+                    found.mark_native(native)
+    return evidence
 
 
 def plain_backend(place: Place, family: int = 4) -> str:
