@@ -107,3 +107,16 @@ def test_every_picture_is_well_formed_and_inside_its_box(name: str) -> None:
         assert all(0 <= tap.x <= drawn.width for tap in drawn.taps)
         places = [(frame.x, frame.x + frame.width) for frame in drawn.frames]
         assert all(left[1] < right[0] for left, right in pairwise(places))
+
+
+def test_where_only_large_packets_are_stopped_their_walk_is_drawn() -> None:
+    hops = build.reply_hops()
+    stop = build.step("mtu", "1500 > 1450, DF", build.STOP, where="eth0", disposition=Disposition.TOO_BIG)
+    cut = replace(hops[1], steps=(*hops[1].steps, stop))
+    full = replace(build.reply_trace("full-size"), disposition=Disposition.TOO_BIG, hops=(hops[0], cut))
+    drawn = picture(replace(build.healthy_flow(), reply_full=full), ANCHORS)
+    lower = lane(drawn, 1)
+    assert lower.count("bad") == 1
+    assert set(lower[: lower.index("bad")]) == {"na"}
+    assert [dot.href for dot in drawn.dots if dot.state == "bad"] == ["f1-reply-full-6"]
+    assert [note.text for note in drawn.notes] == ["too big eth0"]

@@ -116,7 +116,10 @@ class _Group:
 
 def picture(flow: FlowResult, anchors: tuple[str, str]) -> Picture:
     """The picture of `flow`; `anchors` are the id prefixes of the request's and the reply's walk rows."""
-    request, reply = _numbered(flow.request, back=False), _numbered(flow.reply, back=True)
+    request_trace, request_anchor = _shown(flow.request, flow.request_full, anchors[0])
+    reply_trace, reply_anchor = _shown(flow.reply, flow.reply_full, anchors[1])
+    anchors = (request_anchor, reply_anchor)
+    request, reply = _numbered(request_trace, back=False), _numbered(reply_trace, back=True)
     keys = _merge(_complete([key for key, _ in request], flow), [key for key, _ in reply])
     lanes = [_lane(request), _lane(reply)]
     out = Picture()
@@ -135,6 +138,17 @@ def picture(flow: FlowResult, anchors: tuple[str, str]) -> Picture:
         _draw(out, lane, hops, index, anchors[index], breaks, flow.sightings)
     out.description = _description(flow)
     return out
+
+
+def _shown(first: Trace | None, full: Trace | None, anchor: str) -> tuple[Trace | None, str]:
+    """The full-size packet's trace where only that packet does not arrive, else the first's; with its rows' anchor."""
+    if first is not None and full is not None and _delivered(first) and not _delivered(full):
+        return full, f"{anchor}-full"
+    return first, anchor
+
+
+def _delivered(trace: Trace) -> bool:
+    return trace.disposition is Disposition.DELIVERED
 
 
 def _numbered(trace: Trace | None, *, back: bool) -> list[tuple[Key, Hop]]:
@@ -432,13 +446,17 @@ def _taps(
 
 
 def _merged(sightings: tuple[Sighting, ...], direction: str) -> list[Sighting]:
-    """One per capture point: seen when any packet of this direction was."""
+    """One per capture point: seen when any packet of this direction was. Where full-size packets are missing, they are
+    the ones that count."""
+    own = [sighting for sighting in sightings if sighting.direction == direction]
+    large = [sighting for sighting in own if sighting.packet == "full-size"]
+    if not all(sighting.seen for sighting in large):
+        own = large
     points: dict[tuple[str, str, str], Sighting] = {}
-    for sighting in sightings:
-        if sighting.direction == direction:
-            point = (sighting.node, sighting.netns, sighting.interface)
-            if point not in points or (sighting.seen and not points[point].seen):
-                points[point] = sighting
+    for sighting in own:
+        point = (sighting.node, sighting.netns, sighting.interface)
+        if point not in points or (sighting.seen and not points[point].seen):
+            points[point] = sighting
     return list(points.values())
 
 
