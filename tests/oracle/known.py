@@ -84,6 +84,10 @@ CASES = (
                      "-A PREROUTING -m connmark --mark 0x3f\n-A PREROUTING -m mark --mark 0x33\n"
                      "-A PREROUTING -m connmark ! --mark 0x3f"},
           [tcp(A, B, "cali1"), tcp(B, A, "eth0", "SYN,ACK", 80, 40000)]),
+    Known("connmark-of-a-dropped-packet", "CONNMARK changes the connection although the packet that set it is dropped",
+          {"mangle": "-A FORWARD -m connmark --mark 0x7\n-A POSTROUTING -m conntrack --ctdir REPLY -j CONNMARK --set-mark 7\n"
+                     "-A POSTROUTING -m conntrack --ctdir REPLY -j DROP"},
+          [tcp(A, B, "cali1"), tcp(B, A, "eth0", "SYN,ACK", 80, 40000), tcp(A, B, "cali1", "ACK")]),
     Known("ct-new-invalid", "SYN is NEW; SYN-ACK, FIN, RST and no flags without an entry are INVALID; a bare ACK is NEW",
           {"filter": STATES}, [tcp(A, B, "cali1", flags, 41000 + number) for number, flags in
                                enumerate(("SYN", "SYN,ACK", "FIN,ACK", "RST", "ACK", "ACK,PSH", "FIN", "SYN,FIN"))]),

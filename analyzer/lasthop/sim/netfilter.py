@@ -137,8 +137,7 @@ class Firewall:
             branches = _merge(following)
             if len(branches) > MAX_BRANCHES and any(branch.assumed for branch in branches):
                 return (self._overflow(call, packet, conntrack),)
-        if hook in ("PREROUTING", "FORWARD", "OUTPUT"):
-            branches = [self._keep_mark(branch) for branch in branches]
+        branches = [self._keep_mark(branch) for branch in branches]
         return tuple(
             HookResult(
                 b.verdict or "accept", b.packet, b.conntrack, b.steps, b.choices, b.assumed, b.reject_with
@@ -247,7 +246,7 @@ class Firewall:
         return replace(branch, packet=packet, conntrack=table)
 
     def _keep_mark(self, branch: _Branch) -> _Branch:
-        """CONNMARK changes the connection at once where it is confirmed."""
+        """CONNMARK changes a confirmed connection at once, even if the packet is dropped later."""
         if "CONFIRMED" not in branch.packet.ctstatus:
             return branch
         return replace(branch, conntrack=branch.conntrack.confirm(branch.packet))
