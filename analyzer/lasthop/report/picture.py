@@ -6,17 +6,14 @@ reached; nothing is drawn as passed that a trace does not hold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from lasthop.diagnosis.result import Endpoint, FlowResult
-from lasthop.facts.trace import Disposition, Finding, Hop, Outcome, Sighting, Step, Trace
+from lasthop.diagnosis.result import FlowResult
+from lasthop.facts.trace import Disposition, Finding, Hop, Outcome, Sighting, Step
 
+from .frames import Key, complete, frame_name, frame_sub, merge, numbered, shown
 from .text import clip, clip_middle, columns, visible
-
-Key = tuple[str, str, int]
-"""(kind, name, occurrence): kind is pod, node, wire, outside or service."""
 
 GUTTER, GAP, PITCH, PAD = 78, 30, 70, 40
 TOP, LANES, BOTTOM = 40, (118, 222), 292
@@ -116,19 +113,19 @@ class _Group:
 
 def picture(flow: FlowResult, anchors: tuple[str, str]) -> Picture:
     """The picture of `flow`; `anchors` are the id prefixes of the request's and the reply's walk rows."""
-    request_trace, request_anchor = _shown(flow.request, flow.request_full, anchors[0])
-    reply_trace, reply_anchor = _shown(flow.reply, flow.reply_full, anchors[1])
+    request_trace, request_anchor = shown(flow.request, flow.request_full, anchors[0])
+    reply_trace, reply_anchor = shown(flow.reply, flow.reply_full, anchors[1])
     anchors = (request_anchor, reply_anchor)
-    request, reply = _numbered(request_trace, back=False), _numbered(reply_trace, back=True)
-    keys = _merge(_complete([key for key, _ in request], flow), [key for key, _ in reply])
+    request, reply = numbered(request_trace, back=False), numbered(reply_trace, back=True)
+    keys = merge(complete([key for key, _ in request], flow), [key for key, _ in reply])
     lanes = [_lane(request), _lane(reply)]
     out = Picture()
     x: float = GUTTER
     for key in keys:
         most = max((len(lane.get(key, ())) for lane in lanes), default=0)
         width = max(NARROWEST[key[0]], most * PITCH + PAD - 10)
-        full = _frame_name(key, flow)
-        sub = clip_middle(_frame_sub(key, flow), int(width / 7.2))
+        full = frame_name(key, flow)
+        sub = clip_middle(frame_sub(key, flow), int(width / 7.2))
         out.frames.append(Frame(key, clip_middle(full, int(width / 8.8)), full, sub, x, width))
         x += width + GAP
     out.width = x - GAP + 10
@@ -138,113 +135,6 @@ def picture(flow: FlowResult, anchors: tuple[str, str]) -> Picture:
         _draw(out, lane, hops, index, anchors[index], breaks, flow.sightings)
     out.description = _description(flow)
     return out
-
-
-def _shown(first: Trace | None, full: Trace | None, anchor: str) -> tuple[Trace | None, str]:
-    """The full-size packet's trace where only that packet does not arrive, else the first's; with its rows' anchor."""
-    if first is not None and full is not None and _delivered(first) and not _delivered(full):
-        return full, f"{anchor}-full"
-    return first, anchor
-
-
-def _delivered(trace: Trace) -> bool:
-    return trace.disposition is Disposition.DELIVERED
-
-
-def _numbered(trace: Trace | None, *, back: bool) -> list[tuple[Key, Hop]]:
-    """Hops in walking order with their frame's key. A netns met again later is a frame of its own; the reply counts
-    from its end, so that both directions of a hairpin share their frames."""
-    if trace is None:
-        return []
-    hops = list(reversed(trace.hops)) if back else list(trace.hops)
-    out: list[tuple[Key, Hop]] = []
-    seen: dict[tuple[str, str], int] = {}
-    previous: tuple[str, str] | None = None
-    for i, hop in enumerate(hops):
-        base = _base(hop, hops, i)
-        if base != previous:
-            seen[base] = seen.get(base, 0) + 1
-        out.append(((*base, seen[base]), hop))
-        previous = base
-    return list(reversed(out)) if back else out
-
-
-def _base(hop: Hop, hops: Sequence[Hop], i: int) -> tuple[str, str]:
-    if hop.netns == "wire":
-        ends = sorted((hops[j].node if 0 <= j < len(hops) else "") for j in (i - 1, i + 1))
-        return "wire", "|".join(ends)
-    if hop.netns.startswith("pod:"):
-        return "pod", hop.netns[4:]
-    return ("node", hop.node) if hop.node else ("outside", "")
-
-
-def _complete(keys: list[Key], flow: FlowResult) -> list[Key]:
-    """The request's frames in order, with the ends that the trace did not reach."""
-    if not keys:
-        keys = _end(flow.src)[::-1]
-    delivered = flow.request is not None and flow.request.disposition.value == "DELIVERED"
-    arrived = keys[-1][0] == "pod" and len(keys) > 1
-    if delivered or arrived or keys[-1][0] == "outside":
-        return list(dict.fromkeys(keys))
-    rest = _end(_target(flow))
-    if rest and rest[0] in keys:
-        rest = rest[1:]
-    elif rest and rest[0][0] == "node":
-        last = next((key[1] for key in reversed(keys) if key[0] == "node"), "")
-        if keys[-1][0] != "wire":
-            keys = [*keys, ("wire", "|".join(sorted((last, rest[0][1]))), 1)]
-        else:
-            keys = [*keys[:-1], ("wire", "|".join(sorted((last, rest[0][1]))), keys[-1][2])]
-    return list(dict.fromkeys([*keys, *rest]))
-
-
-def _target(flow: FlowResult) -> Endpoint:
-    """The destination; of a Service the address that the last packet of the trace was on its way to."""
-    if flow.dst.kind == "service" and flow.request is not None:
-        for hop in reversed(flow.request.hops):
-            for step in reversed(hop.steps):
-                packet = step.after or step.before
-                if packet is not None and packet.dst != flow.dst.ip:
-                    return Endpoint("service", str(packet.dst))
-    return flow.dst
-
-
-def _end(endpoint: Endpoint) -> list[Key]:
-    node: list[Key] = [("node", endpoint.node, 1)] if endpoint.node else []
-    if endpoint.kind == "pod":
-        return [*node, ("pod", endpoint.name, 1)]
-    if endpoint.kind == "node":
-        return [("node", endpoint.node or endpoint.name, 1)]
-    if endpoint.kind == "service":
-        return [*node, ("service", endpoint.name, 1)]
-    return [*node, ("outside", endpoint.name, 1)]
-
-
-def _merge(request: list[Key], reply: list[Key]) -> list[Key]:
-    """Request order, with the frames that only the reply crosses put where it crosses them."""
-    merged, place = list(request), 0
-    for key in dict.fromkeys(reversed(reply)):
-        if key in merged:
-            place = merged.index(key) + 1
-        else:
-            merged.insert(place, key)
-            place += 1
-    return merged
-
-
-def _frame_name(key: Key, flow: FlowResult) -> str:
-    kind, name, _ = key
-    if kind == "wire":
-        return "underlay"
-    return visible(name) or "outside"
-
-
-def _frame_sub(key: Key, flow: FlowResult) -> str:
-    kind, name, _ = key
-    for end in (flow.src, flow.dst):
-        if end.name == name and end.ip is not None and kind != "wire":
-            return str(end.ip)
-    return {"outside": "not in the bundle", "wire": "the wire", "service": "", "node": "", "pod": ""}[kind]
 
 
 def _group_name(step: Step) -> str:
