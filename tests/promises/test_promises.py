@@ -41,7 +41,27 @@ def test_answer(case: Path) -> None:
         assert first.policy == wanted["policy"]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case not in BROKEN], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in BROKEN if len(answer(case)["expected"]["breaks"]) > 1], ids=lambda case: case.name
+)
+def test_all_blockers_are_named_in_one_run(case: Path) -> None:
+    """What is broken behind the first break is found as well."""
+    found = [finding for flow in judged(opened(case)).flows for finding in flow.breaks]
+    for wanted in answer(case)["expected"]["breaks"]:
+        assert any(
+            finding.direction == wanted["direction"]
+            and (finding.node or None) == wanted["node"]
+            and finding.code in wanted["codes"]
+            for finding in found
+        ), wanted
+
+
+HEALTHY = [
+    case for case in CASES if case not in BROKEN and answer(case)["expected"].get("findings", "") != "any"
+]
+
+
+@pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.name)
 def test_healthy_has_no_finding_above_info(case: Path) -> None:
     diagnosis = judged(opened(case))
     assert [finding for finding in diagnosis.findings if finding.severity != "info"] == []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from lasthop.bundle.model import Bundle
 from lasthop.errors import UsageError
 from lasthop.facts.evidence import SourceRef
 from lasthop.facts.snapshot import Question, Snapshot
-from lasthop.facts.trace import Finding, MissingEvidence, NotEvaluated, Sighting
+from lasthop.facts.trace import Disposition, Finding, MissingEvidence, NotEvaluated, Sighting
+from lasthop.sim.edits import Edit
 from lasthop.sim.tracer import Tracer
 
 from . import discover
+from .beyond import repair_of
 from .ends import FlowEnds, resolve
 from .flow import FlowWalker, Walked
 from .health import health
@@ -26,6 +29,7 @@ ASKED = frozenset({"asked", "collected-for"})
 SEVERITY = {"critical": 0, "high": 1, "medium": 2, "low": 3, "info": 4}
 ORDER = [Verdict.BREAK, Verdict.PARTIAL, Verdict.INCONCLUSIVE, Verdict.CLEAR_IN_NODES, Verdict.NO_BREAK]
 CONTEXT_LINES = 2
+MAX_BLOCKERS = 6
 OBJECT_LINES = 200
 
 
@@ -40,6 +44,7 @@ class Diagnoser:
         self.snapshot = snapshot
         self.bundle = bundle
         knowledge = Knowledge.of(snapshot)
+        self.knowledge = knowledge
         self.world = knowledge.world
         self.walker = FlowWalker(self.world, Tracer(self.world, level))
         self.judge = Judge(knowledge)
@@ -48,7 +53,32 @@ class Diagnoser:
         """Raises UsageError when the question cannot be asked of this snapshot."""
         ends = resolve(self.world, question)
         walks = self.walker.walk(ends)
-        return self.judge.judge(ends, walks, self._sightings(ends, walks))
+        result = self.judge.judge(ends, walks, self._sightings(ends, walks))
+        if len(walks) == 1 and result.breaks and question.origin in ASKED:
+            result = replace(result, breaks=(*result.breaks, *self._beyond(ends, walks[0], result.breaks)))
+        return result
+
+    def _beyond(self, ends: FlowEnds, walked: Walked, known: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        """Further breaks, each seen once those before it are taken as repaired."""
+        found: list[Finding] = []
+        edits: tuple[Edit, ...] = ()
+        for _ in range(MAX_BLOCKERS):
+            stopped = next((leg for leg in walked.legs() if leg.disposition is not Disposition.DELIVERED), None)
+            edit = repair_of(self.knowledge, stopped) if stopped is not None else None
+            if edit is None or edit in edits:
+                break
+            edits = (*edits, edit)
+            world = self.world.edited(edits)
+            knowledge = replace(self.knowledge, world=world)
+            again = FlowWalker(world, self.walker.tracer.edited(world)).walk(ends)
+            if len(again) != 1:
+                break
+            (walked,) = again
+            seen = {(finding.code, finding.node, finding.object) for finding in (*known, *found)}
+            for finding in Judge(knowledge).breaks_of(ends, walked):
+                if (finding.code, finding.node, finding.object) not in seen:
+                    found.append(finding)
+        return tuple(found)
 
     def _sightings(self, ends: FlowEnds, walks: tuple[Walked, ...]) -> tuple[tuple[Sighting, ...], ...]:
         if not any(node.captures for node in self.snapshot.nodes.values()):
@@ -122,8 +152,6 @@ def _intended_deny(flow: FlowResult) -> bool:
 
 
 def _as_finding(flow: FlowResult) -> Finding:
-    from dataclasses import replace
-
     first = flow.breaks[0]
     words = f"{flow.src.name} → {flow.dst.name} {flow.proto}/{flow.port}: {first.title}"
     return replace(first, title=words, severity="info")
@@ -163,8 +191,6 @@ def _sorted(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
 def with_context(diagnosis: Diagnosis, bundle: Bundle) -> Diagnosis:
     """Adds the lines around every citation of a break, for reports that quote them."""
-    from dataclasses import replace
-
     context: dict[tuple[str, int], tuple[tuple[int, str], ...]] = {}
     cited: list[SourceRef] = [
         source for flow in diagnosis.flows for finding in flow.breaks for source in finding.evidence

@@ -82,6 +82,10 @@ class Judge:
         )  # fmt: skip
         return branch, found
 
+    def breaks_of(self, ends: FlowEnds, walked: Walked) -> tuple[Finding, ...]:
+        """The breaks that the walk alone shows, without captures."""
+        return self._breaks(ends, walked, WireProof())
+
     def _breaks(self, ends: FlowEnds, walked: Walked, proof: WireProof) -> tuple[Finding, ...]:
         found: list[Finding] = []
         for leg in walked.legs():

@@ -12,6 +12,7 @@ from lasthop.facts.evidence import Doubt
 from lasthop.facts.netfilter import Match, NetfilterRule, Ruleset
 from lasthop.facts.trace import MatchResult
 
+from .edits import RuleKey, rule_key
 from .extensions import CompiledMatch, TargetKind, compile_matches, compile_target
 from .extensions.context import Context, unknown
 from .worlds import Visit, World, merge, not_taken, settle, taken
@@ -207,14 +208,17 @@ class Traversal:
     """One packet through one table's chain. `record` keeps the rules that did not match as well."""
 
     def __init__(
-        self, table: CompiledTable, c: Context, *, record: bool, limit: int, forced: frozenset[int] = frozenset()
-    ) -> None:
+        self, table: CompiledTable, c: Context, *, record: bool, limit: int, forced: frozenset[int] = frozenset(),
+        ignored: frozenset[RuleKey] = frozenset(),
+    ) -> None:  # fmt: skip
         self.table = table
         self.c = c
         self.record = record
         self.limit = limit
         self.forced = forced
         """Identities of compiled rules to take as matching (counterfactuals)."""
+        self.ignored = ignored
+        """Rules to take as deleted."""
         self.skipped = 0
         self.overflow = False
         self._loaded: World | None = None
@@ -257,6 +261,8 @@ class Traversal:
         for position in chain.candidates(self.c):
             asked += 1
             rule = chain.compiled[position] or chain.at(position)
+            if self.ignored and rule_key(rule.rule) in self.ignored:
+                continue
             following: list[World] = []
             for world in live:
                 self._load(world)

@@ -16,6 +16,8 @@ from lasthop.facts.network import Ip, NextHop, NexthopObject, PolicyRoutingRule,
 from lasthop.facts.snapshot import NetNS
 from lasthop.facts.trace import Mark
 
+from .edits import Edit
+
 MAIN, LOCAL, DEFAULT = 254, 255, 253
 NAMED_TABLES = {"main": MAIN, "local": LOCAL, "default": DEFAULT}
 PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58, "ipv6-icmp": 58, "sctp": 132, "ipip": 4}
@@ -78,7 +80,7 @@ def whole(evidence: Evidence[Any]) -> tuple[SourceRef, ...]:
 class Fib:
     """All tables and rules of one family in one netns. Built once; lookups are pure."""
 
-    def __init__(self, netns: NetNS, family: int = 4) -> None:
+    def __init__(self, netns: NetNS, family: int = 4, edits: tuple[Edit, ...] = ()) -> None:
         self.netns = netns
         self.family = family
         self.bits = 32 if family == 4 else 128
@@ -87,8 +89,10 @@ class Fib:
         self.rules_evidence: Evidence[PolicyRoutingRule] = rules
         self._ignore_linkdown: dict[str, bool | None] = {}
         self._tables: dict[TableKey, dict[int, dict[int, list[Route]]]] = {}
-        for route in self.routes.values:
-            if route.cached or route.dst.version != family:
+        removed = {route for edit in edits for route in edit.routes_removed}
+        added = tuple(route for edit in edits for route in edit.routes_added)
+        for route in (*self.routes.values, *added):
+            if route.cached or route.dst.version != family or route in removed:
                 continue
             key: TableKey = route.table if route.table is not None else route.table_name
             lengths = self._tables.setdefault(key, {})

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 from lasthop.facts.evidence import Absent, Complete, Partial, SourceRef
 from lasthop.facts.network import Address, FdbEntry, Ip, Link, Neighbour
 from lasthop.facts.snapshot import NetNS
 
+from .edits import Edit
 from .fib import Fib
 
 USABLE_STATES = frozenset({"PERMANENT", "NOARP", "REACHABLE", "STALE", "DELAY", "PROBE"})
 
 
 class KernelState:
-    """Read-only view of one netns. Every question that evidence cannot answer gives None."""
+    """Read-only view of one netns, with supposed `edits`. Every question that evidence cannot answer gives None."""
 
-    def __init__(self, netns: NetNS) -> None:
+    def __init__(self, netns: NetNS, edits: tuple[Edit, ...] = ()) -> None:
         self.netns = netns
+        self.edits = edits
         self.node = netns.node
         self.name = netns.name
 
     @cached_property
     def links(self) -> dict[str, Link]:
-        return {link.name: link for link in self.netns.links.values}
+        links = {link.name: link for link in self.netns.links.values}
+        for name in {name for edit in self.edits for name in edit.links_up} & links.keys():
+            links[name] = replace(links[name], flags=links[name].flags | {"UP", "LOWER_UP"})
+        return links
 
     @cached_property
     def links_complete(self) -> bool:
@@ -45,11 +51,11 @@ class KernelState:
 
     @cached_property
     def fib4(self) -> Fib:
-        return Fib(self.netns, 4)
+        return Fib(self.netns, 4, self.edits)
 
     @cached_property
     def fib6(self) -> Fib:
-        return Fib(self.netns, 6)
+        return Fib(self.netns, 6, self.edits)
 
     def fib(self, family: int) -> Fib:
         return self.fib4 if family == 4 else self.fib6
@@ -65,7 +71,8 @@ class KernelState:
 
     @cached_property
     def _sysctls(self) -> dict[str, str]:
-        return {entry.key: entry.value for entry in self.netns.sysctls.values}
+        supposed = {key: value for edit in self.edits for key, value in edit.sysctls}
+        return {entry.key: entry.value for entry in self.netns.sysctls.values} | supposed
 
     @cached_property
     def _sysctl_sources(self) -> dict[str, SourceRef]:
@@ -121,6 +128,9 @@ class KernelState:
             for entry in evidence.values:
                 if not entry.proxy:
                     entries[(entry.dev, entry.ip)] = entry
+        for edit in self.edits:
+            for forgotten in edit.neighbours_forgotten:
+                entries.pop(forgotten, None)
         return entries
 
     def neighbours_known(self, family: int) -> bool:
@@ -131,6 +141,9 @@ class KernelState:
         entries: dict[tuple[str, str], list[FdbEntry]] = {}
         for entry in self.netns.fdb.values:
             entries.setdefault((entry.dev, entry.mac.lower()), []).append(entry)
+        for edit in self.edits:
+            for dev, mac, right in edit.vteps:
+                entries[(dev, mac)] = [replace(entry, dst=right) for entry in entries.get((dev, mac), ())]
         return entries
 
     @property

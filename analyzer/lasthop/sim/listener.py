@@ -30,6 +30,8 @@ def deliver(state: KernelState, packet: Packet, asked: bool = False) -> Step:
         return Step("listener", Outcome.PASS, "answered by the kernel", before=packet)
     if packet.dport is None or packet.proto in NO_PORTS:
         return Step("listener", Outcome.UNKNOWN, f"what takes {packet.proto} is not known", before=packet)
+    if any((packet.proto, packet.dport) in edit.listens for edit in state.edits):
+        return Step("listener", Outcome.PASS, "a process is supposed to listen", before=packet)
     sockets = state.netns.sockets
     if isinstance(sockets, Absent):
         return Step("listener", Outcome.UNKNOWN, f"sockets: {sockets.reason.value}", before=packet,

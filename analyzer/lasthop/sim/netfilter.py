@@ -16,6 +16,7 @@ from lasthop.facts.trace import Choice, Disposition, MatchResult, Outcome, Packe
 from .attribution import rewrite, rule_visit, visits
 from .chains import CompiledTable, Traversal
 from .conntrack import ConntrackTable, evidence_gap
+from .edits import RuleKey
 from .extensions.context import Context, Surroundings
 from .extensions.protocols import protocol_number
 from .extensions.targets import NatRequest
@@ -87,6 +88,7 @@ class _Call:
     hook: str
     around: Surroundings
     level: str
+    ignored: frozenset[RuleKey] = frozenset()
 
 
 class Firewall:
@@ -114,11 +116,13 @@ class Firewall:
         return (*sentences, gap) if gap else tuple(sentences)
 
     def run(
-        self, hook: str, packet: Packet, conntrack: ConntrackTable, around: Surroundings, *, level: str = "normal"
-    ) -> tuple[HookResult, ...]:
+        self, hook: str, packet: Packet, conntrack: ConntrackTable, around: Surroundings, *, level: str = "normal",
+        ignored: frozenset[RuleKey] = frozenset(),
+    ) -> tuple[HookResult, ...]:  # fmt: skip
         """Everything that netfilter does with `packet` at `hook`. Several results are branches: all of one choice
-        (with shares), or all that missing evidence leaves open (with `assumed`)."""
-        call = _Call(hook, around, level)
+        (with shares), or all that missing evidence leaves open (with `assumed`). `ignored` rules are taken as
+        deleted."""
+        call = _Call(hook, around, level, ignored)
         branches = [_Branch(packet, conntrack)]
         branches = self._missing_evidence(call, branches)
         for stage in STAGES[hook]:
@@ -333,7 +337,7 @@ class Firewall:
         base = compiled.ruleset.chain(table, call.hook)
         assert base is not None
         c = self._context(call, packet)
-        walk = Traversal(compiled, c, record=call.level != "short", limit=4 * MAX_BRANCHES)
+        walk = Traversal(compiled, c, record=call.level != "short", limit=4 * MAX_BRANCHES, ignored=call.ignored)
         worlds = walk.run(call.hook, base.policy)
         if walk.overflow:
             overflow = self._overflow(call, packet, branch.conntrack)

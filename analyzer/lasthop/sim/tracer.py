@@ -13,12 +13,13 @@ from dataclasses import replace
 
 from lasthop.facts.evidence import Absent, AbsentReason, Evidence
 from lasthop.facts.netfilter import Ruleset
-from lasthop.facts.network import Ip
+from lasthop.facts.network import Ip, NextHop
 from lasthop.facts.snapshot import NetNS
 from lasthop.facts.trace import Choice, Disposition, MatchResult, Outcome, Packet, Step
 
 from . import routing
 from .conntrack import ConntrackTable
+from .edits import RuleKey
 from .kernel_state import KernelState
 from .listener import deliver
 from .netfilter import Firewall, HookResult
@@ -48,21 +49,28 @@ class Around:
 
     def masquerade_source(self, packet: Packet, oif: str) -> Ip | None:
         toward = self.gateway or packet.dst
-        return routing.source_address(self.state, None, routing.NextHop(oif, toward), packet.dst)
+        return routing.source_address(self.state, None, NextHop(oif, toward), packet.dst)
 
     def primary_address(self, dev: str) -> Ip | None:
         found = self.state.addresses(dev)
         return found[0].ip if found else None
 
 
+Firewalls = dict[tuple[str, str], Firewall | None]
+
+
 class Tracer:
     """Walks packets over one World. Firewalls are compiled once per netns and kept."""
 
-    def __init__(self, world: World, level: str = "normal") -> None:
+    def __init__(self, world: World, level: str = "normal", firewalls: Firewalls | None = None) -> None:
         self.world = world
         self.level = level
-        self._firewalls: dict[tuple[str, str], Firewall | None] = {}
+        self._firewalls: Firewalls = firewalls if firewalls is not None else {}
         self.transmitter = Transmitter(world)
+
+    def edited(self, world: World) -> Tracer:
+        """A tracer of `world` (this one's, edited), which shares the compiled rules."""
+        return Tracer(world, self.level, self._firewalls)
 
     def send(self, walk: Walk) -> list[End]:
         """Walks a packet that the netns of `walk` sends itself; all ends of all branches."""
@@ -105,7 +113,9 @@ class Tracer:
         table = walk.conntracks.get(key)
         if table is None:
             table = ConntrackTable.of(state.netns)
-        for result in firewall.run(hook, walk.packet, table, Around(state, gateway), level=self.level):
+        for result in firewall.run(
+            hook, walk.packet, table, Around(state, gateway), level=self.level, ignored=self._ignored_of(state)
+        ):
             opened = _opened(result)
             after = replace(
                 walk,
@@ -118,6 +128,10 @@ class Tracer:
             if opened and result.verdict == "accept":
                 yield after, replace(result, verdict="unknown")
             yield after, None if result.verdict == "accept" else result
+
+    def _ignored_of(self, state: KernelState) -> frozenset[RuleKey]:
+        """Rules of this netns that are supposed to be deleted."""
+        return frozenset(key for edit in state.edits for key in edit.rules_ignored)
 
     def _filtered(self, hook: str, walk: Walk, state: KernelState, gateway: Ip | None = None) -> Iterator[Walk | End]:
         for after, result in self._hook(hook, walk, state, gateway):

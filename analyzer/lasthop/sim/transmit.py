@@ -16,7 +16,7 @@ from lasthop.facts.trace import Disposition, Outcome, Packet, Step
 
 from . import links, proxy_arp, routing
 from .fib import whole
-from .kernel_state import KernelState
+from .kernel_state import USABLE_STATES, KernelState
 from .routing import Decision
 from .tunnels import fresh, ipip_outer, vxlan_outer
 from .walk import WIRE, End, Walk, lost, stop
@@ -238,7 +238,7 @@ class Transmitter:
     @staticmethod
     def _resolved(state: KernelState, dev: str, target: Ip) -> bool:
         entry = state.neighbours.get((dev, target))
-        return entry is not None and bool(entry.mac) and entry.state in links.USABLE_STATES
+        return entry is not None and bool(entry.mac) and entry.state in USABLE_STATES
 
     # tunnels
 

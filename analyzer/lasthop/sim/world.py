@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
@@ -12,6 +13,7 @@ from lasthop.facts.evidence import Complete, SourceRef
 from lasthop.facts.network import Ip, Link
 from lasthop.facts.snapshot import NetNS, Node, Snapshot
 
+from .edits import Edit
 from .kernel_state import KernelState
 
 HOST = "host"
@@ -46,7 +48,16 @@ class World:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self.edits: tuple[Edit, ...] = ()
         self._states: dict[tuple[str, str], KernelState] = {}
+
+    def edited(self, edits: tuple[Edit, ...]) -> World:
+        """This world with supposed changes; what they do not touch is shared."""
+        changed = {(edit.node, edit.netns) for edit in edits}
+        world = copy(self)
+        world.edits = edits
+        world._states = {key: state for key, state in self._states.items() if key not in changed}
+        return world
 
     def netns(self, node: str, name: str) -> NetNS | None:
         found = self.snapshot.nodes.get(node)
@@ -62,7 +73,8 @@ class World:
             netns = self.netns(node, name)
             if netns is None:
                 return None
-            self._states[key] = KernelState(netns)
+            own = tuple(edit for edit in self.edits if (edit.node, edit.netns) == key)
+            self._states[key] = KernelState(netns, own)
         return self._states[key]
 
     def host_states(self) -> Iterator[KernelState]:
