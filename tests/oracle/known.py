@@ -130,6 +130,8 @@ CASES = (
           [tcp(A, B, "cali1")]),
     Known("netmap", "NETMAP keeps the host part", {"nat": "-A PREROUTING -d 10.30.0.0/24 -j NETMAP --to 10.40.7.0/24"},
           [tcp(A, "10.30.0.9", "cali1")]),
+    Known("netmap-called", "NETMAP in a chain that POSTROUTING calls rewrites the source",
+          {"nat": ":c1\n-A POSTROUTING -j c1\n-A c1 -s 10.10.0.0/24 -j NETMAP --to 10.20.7.0/24"}, [tcp(A, B, "cali1")]),
     Known("gre-clash", "two GRE flows that NAT makes equal: the second is dropped, there is no port to change",
           {"nat": "-A PREROUTING -j DNAT --to-destination 10.40.0.1"}, [GRE, replace(GRE, dst=ip_address(E))]),
     Known("gre-assured", "a GRE connection is ASSURED with the first packet after the answer",

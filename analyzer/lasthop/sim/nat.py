@@ -57,6 +57,8 @@ def set_up(c: Context, packet: Packet, request: NatRequest, table: ConntrackTabl
     """nf_nat_setup_info for a new connection: choose the new tuple, alter the expected reply, rewrite the packet."""
     if packet.ct_original is None or packet.ct_reply is None:
         return NatOutcome(packet, detail="no connection: nothing is rewritten")
+    if request.target == "NETMAP":  # the only target of both kinds: the hook decides, also in a called chain
+        request = replace(request, kind="src" if c.hook in ("POSTROUTING", "INPUT") else "dst")
     proto = protocol_number(packet.proto) or 0
     current = invert(proto, packet.ct_reply)
     assert current is not None

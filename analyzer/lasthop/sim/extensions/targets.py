@@ -26,7 +26,7 @@ class NatRequest:
     """What a NAT target asks for. `low`/`high` None: MASQUERADE, REDIRECT (the kernel chooses the address)."""
 
     kind: str
-    """"dst" or "src"."""
+    """"dst" or "src"; of NETMAP the hook decides."""
     target: str
     low: Ip | None = None
     high: Ip | None = None
@@ -179,17 +179,12 @@ def _nat(rule: NetfilterRule) -> Payload:
         low, high, port_low, port_high = _address_range(options[key][0])
         request = NatRequest(kind, rule.target, low, high, port_low, port_high, random)
     elif rule.target == "NETMAP":
-        kind = "src" if _is_source_hook(rule) else "dst"
-        request = NatRequest(kind, "NETMAP", netmap=parse_masked(options["to"][0]))
+        request = NatRequest("dst", "NETMAP", netmap=parse_masked(options["to"][0]))
     else:
         port_low, port_high = _ports((options.get("to-ports") or ("",))[0])
         kind = "dst" if rule.target == "REDIRECT" else "src"
         request = NatRequest(kind, rule.target, None, None, port_low, port_high, random)
     return TargetKind.NAT, request
-
-
-def _is_source_hook(rule: NetfilterRule) -> bool:
-    return rule.chain in ("POSTROUTING", "INPUT")
 
 
 def _reject(rule: NetfilterRule) -> Payload:
