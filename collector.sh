@@ -240,8 +240,28 @@ option_port() {
 }
 
 # ------------------------------------------------------------------------------------------------- small primitives
-have() { command -v "$1" >/dev/null 2>&1; }
+# have NAME: a file on PATH, or a function below that stands in for one
+WRAPPED=' '
+have() {
+    on_path "$1"
+    case $FOUND in */*) return 0 ;; esac
+    case $WRAPPED in *" $1 "*) return 0 ;; *) return 1 ;; esac
+}
 
+# on_path NAME: FOUND = the file that PATH gives for it, else NAME (some busybox shells run their own applet before PATH's tool)
+on_path() {
+    FOUND=$1
+    case $1 in */*) return 0 ;; esac
+    op_rest=$PATH:
+    while [ -n "$op_rest" ]; do
+        op_dir=${op_rest%%:*}
+        op_rest=${op_rest#*:}
+        if [ -f "$op_dir/$1" ] && [ -x "$op_dir/$1" ]; then
+            FOUND=$op_dir/$1
+            return 0
+        fi
+    done
+}
 # now: NOW = hundredths of a second since the second of uptime U0, without a fork (mksh counts in 32 bits)
 T0=0 U0=0
 now() {
@@ -278,6 +298,7 @@ log() {
 for tool in sleep wc sha256sum sha1sum tail head mkdir rm mv cat ls date df uname id sort readlink; do
     if ! have $tool && have coreutils; then
         eval "$tool() { coreutils --coreutils-prog=$tool \"\$@\"; }"
+        WRAPPED="$WRAPPED$tool "
     fi
 done
 file_size() {
@@ -520,19 +541,24 @@ felix_has() {
     done
     return 1
 }
-HAVE_SETSID=no
+HAVE_SETSID=no SETSID=setsid SH=sh
 start_job() {
     CUR_ID=$1 CUR_CMD=$3 CUR_REL=$REL$1.out
     sj_time=$2
     [ "$CMD_TIMEOUT" -eq 0 ] || sj_time=$CMD_TIMEOUT
     sj_out=$OUT/$1.out sj_err=$OUT/$1.err sj_kind=$4
     shift 4
+    if [ "$sj_kind" = exec ]; then
+        on_path "$1"
+        shift
+        set -- "$FOUND" "$@"
+    fi
     now
     sj_start=$NOW
     sj_deadline=$((NOW + sj_time * 100))
     [ "$sj_deadline" -le "$BUDGET_END" ] || sj_deadline=$BUDGET_END
     if [ "$sj_kind" = exec ] && [ "$HAVE_SETSID" = yes ]; then
-        { (ulimit -f "$CAP_BLOCKS"; exec setsid "$@") </dev/null >"$sj_out" 2>"$sj_err" & } 2>/dev/null
+        { (ulimit -f "$CAP_BLOCKS"; exec "$SETSID" "$@") </dev/null >"$sj_out" 2>"$sj_err" & } 2>/dev/null
     elif [ "$sj_kind" = exec ]; then
         { (ulimit -f "$CAP_BLOCKS"; exec "$@") </dev/null >"$sj_out" 2>"$sj_err" & } 2>/dev/null
     else
@@ -758,7 +784,9 @@ batch() {
     shift 2
     b_enter=''
     while [ "$1" != -- ]; do
-        b_enter="$b_enter $1"
+        FOUND=$1
+        if [ -z "$b_enter" ] && [ "$DRY" = no ]; then on_path "$1"; fi
+        b_enter="$b_enter $FOUND"
         shift
     done
     shift
@@ -790,13 +818,13 @@ batch() {
         [ "$CMD_TIMEOUT" -eq 0 ] || b_deadline=$((NOW + CMD_TIMEOUT * 100))
         [ "$b_deadline" -le "$BUDGET_END" ] || b_deadline=$BUDGET_END
         : >"$b_dir/.now"
-        if [ "$HAVE_SETSID" = yes ]; then b_setsid=setsid; else b_setsid=; fi
+        if [ "$HAVE_SETSID" = yes ]; then b_setsid=$SETSID; else b_setsid=; fi
         CUR_ID=batch CUR_REL=$REL CUR_CMD="${b_enter# } sh -c ..."
         # shellcheck disable=SC2086  # words of commands made here, without blanks or patterns
         {
             (
                 ulimit -f "$CAP_BLOCKS"
-                exec $b_setsid $b_enter sh -c "$IN_NETNS" in-netns "$b_dir" "$T0" "$U0" "$b_skip" "$@"
+                exec $b_setsid $b_enter "$SH" -c "$IN_NETNS" in-netns "$b_dir" "$T0" "$U0" "$b_skip" "$@"
             ) </dev/null >"$b_dir/.log" 2>&1 &
         } 2>/dev/null
         JOB=$!
@@ -987,7 +1015,8 @@ dmi() {
 IP_DETAILS='-d' IP_STATISTICS='-s'
 ip_options() {
     [ "$DRY" = no ] && have ip || return 0
-    case $(ip -V 2>&1 </dev/null) in *iproute2*) ;; *) IP_DETAILS='' IP_STATISTICS='' ;; esac
+    on_path ip
+    case $("$FOUND" -V 2>&1 </dev/null) in *iproute2*) ;; *) IP_DETAILS='' IP_STATISTICS='' ;; esac
 }
 # The text of ip is for people and old versions, its JSON says what the text hides.
 sec_links() {
@@ -2126,7 +2155,7 @@ spawn() {
     s_name=$1 s_out=$2 s_err=$3
     shift 3
     s_setsid=''
-    [ "$HAVE_SETSID" = no ] || s_setsid=setsid
+    [ "$HAVE_SETSID" = no ] || s_setsid=$SETSID
     # shellcheck disable=SC2086  # nothing or one word
     { (ulimit -f "$PCAP_BLOCKS"; exec $s_setsid "$@") </dev/null >"$s_out" 2>"$s_err" & } 2>/dev/null
     now
@@ -2814,6 +2843,10 @@ main_node() {
     UID_NOW=$(id -u 2>/dev/null) || UID_NOW=0
     profile_limits
     if have setsid; then HAVE_SETSID=yes; fi
+    on_path setsid
+    SETSID=$FOUND
+    on_path sh
+    SH=$FOUND
     start_clock
     node_name
     if [ "$DRY" = yes ]; then
