@@ -1,15 +1,17 @@
-"""Netfilter at one hook of one netns: both iptables back ends, conntrack and NAT in the kernel's order.
+"""Netfilter at one hook of one netns: both iptables back ends, native nftables, conntrack and NAT in kernel order.
 
 `Firewall.run` follows include/uapi/linux/netfilter_ipv4.h (priorities): raw -300, conntrack -200, mangle -150,
-destination NAT -100, filter 0, security 50, source NAT 100, confirm last.
+destination NAT -100, filter 0, security 50, source NAT 100, confirm last. Native base chains stand between them by
+their own priority; those of type nat are asked where NAT is done, in the order of theirs (nf_nat_core.c).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lasthop.facts.evidence import Absent, AbsentReason, Doubt, Evidence, Partial, SourceRef
-from lasthop.facts.netfilter import NftBaseChain, Ruleset
+from lasthop.facts.netfilter import Ruleset
 from lasthop.facts.snapshot import NetNS
 from lasthop.facts.trace import Choice, Disposition, MatchResult, Outcome, Packet, RuleVisit, Step
 
@@ -22,6 +24,8 @@ from .extensions.protocols import protocol_number
 from .extensions.targets import NatRequest
 from .ipsets import SetStore
 from .nat import apply_mapping, set_up, without_rule
+from .nft.hooks import NativeTables, orders
+from .nft.walk import BaseChain, NftTraversal
 from .worlds import World
 
 MAX_BRANCHES = 256
@@ -40,6 +44,10 @@ TABLES: dict[str, tuple[str, ...]] = {
     hook: tuple(stage.split()[0] for stage in stages if stage not in ("conntrack", "confirm"))
     for hook, stages in STAGES.items()
 }
+PRIORITIES = {
+    "raw": -300, "conntrack": -200, "mangle": -150, "nat dst": -100, "filter": 0, "security": 50, "nat src": 100,
+    "confirm": 2**31 - 1,
+}  # fmt: skip
 FAMILIES = {4: frozenset({"ip", "inet"}), 6: frozenset({"ip6", "inet"})}
 EVIDENCE_IDS = {
     ("nft", 4): "iptables_nft_save", ("legacy", 4): "iptables_legacy_save",
@@ -91,17 +99,47 @@ class _Call:
     ignored: frozenset[RuleKey] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One iptables table of one back end, as one of those that are asked."""
+
+    backend: str
+    table: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.table} of {self.backend}"
+
+
+Actor = _Table | BaseChain | str
+"""What is asked at a hook: a table, a native base chain, or a stage of the kernel's own ("conntrack", "nat dst", …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    """Where a table's or base chain's worlds come from; `again` walks it once more with rules taken as matching."""
+
+    stage: str
+    backend: str
+    chain: str
+    source: SourceRef
+    skipped: int
+    again: Callable[[frozenset[int]], list[World]]
+
+
 class Firewall:
     """Netfilter of one netns; compiled chains are kept between runs.
 
-    `order` names the back ends in the order in which the kernel asks them where their priorities are equal, if that
-    is known (it is in no dump); without it both orders are tried and a difference is UNKNOWN.
+    `order` names the back ends ("native", "nft", "legacy") in the order in which the kernel asks them where their
+    priorities are equal, if that is known (it is in no dump); without it all orders are tried and a difference is
+    UNKNOWN.
     """
 
     def __init__(self, netns: NetNS, order: tuple[str, ...] | None = None) -> None:
         self.netns = netns
         self.order = order
         self.sets = SetStore(netns.ipsets)
+        self.native = NativeTables(netns)
         self._tables: dict[tuple[str, int, str], CompiledTable | None] = {}
 
     @property
@@ -125,19 +163,10 @@ class Firewall:
         call = _Call(hook, around, level, ignored)
         branches = [_Branch(packet, conntrack)]
         branches = self._missing_evidence(call, branches)
-        for stage in STAGES[hook]:
+        for actors in self._timeline(hook, packet.family):
             following: list[_Branch] = []
             for branch in branches:
-                if branch.verdict:
-                    following.append(branch)
-                elif stage == "conntrack":
-                    following.append(self._lookup(branch))
-                elif stage == "confirm":
-                    following.append(self._confirm(branch))
-                elif stage.startswith("nat"):
-                    following.extend(self._nat(call, branch, stage.split()[1]))
-                else:
-                    following.extend(self._in_order(call, branch, stage))
+                following.extend([branch] if branch.verdict else self._ask(call, branch, actors, ""))
             branches = _merge(following)
             if len(branches) > MAX_BRANCHES and any(branch.assumed for branch in branches):
                 return (self._overflow(call, packet, conntrack),)
@@ -187,11 +216,16 @@ class Firewall:
             elif isinstance(evidence, Partial):
                 ruleset = evidence.values[0] if evidence.values else None
                 for table in TABLES[call.hook]:
+                    if backend == "nft" and self.native.replaces_iptables(packet.family, table):
+                        continue
                     doubt = _table_doubt(evidence, ruleset, table)
                     if doubt:
                         self._assume(branch, call, f"{backend} table {table}: {doubt}",
                                      f"no unread rule of {backend} table {table} stops or changes the packet",
                                      decides)  # fmt: skip
+        if self.native.ruleset is not None:
+            self._native_gaps(branch, call)
+            return branches
         for chain in self.netns.nft_chains.values:
             if chain.hook.upper() != call.hook or chain.family not in FAMILIES[packet.family]:
                 continue
@@ -205,8 +239,25 @@ class Firewall:
                 return branches
             if chain.rules == 0:
                 continue
-            self._native(branch, call, chain, name)
+            self._native(branch, call, name, (chain.source,),
+                         f"the rules of native nftables table {chain.family} {chain.table} were not listed as text")
         return branches
+
+    def _native_gaps(self, branch: _Branch, call: _Call) -> None:
+        """Lines of the listing that may belong to any chain, and chains outside the IP hooks."""
+        for doubt in self.native.doubts:
+            if len(doubt.touches.split(" ")) < 3:
+                where = f"{doubt.source.path}:{doubt.source.line}" if doubt.source.line else doubt.source.path
+                self._assume(branch, call, f"nft ruleset: {doubt.why} ({where})",
+                             f"no unread native nftables rule at {call.hook} stops or changes the packet",
+                             "nft_ruleset")  # fmt: skip
+                break
+        packet = branch.packet
+        for hook, at, device in (("ingress", "PREROUTING", packet.iif), ("egress", "POSTROUTING", packet.oif)):
+            chain = self.native.at_link(packet.family, hook, device) if at == call.hook and device else None
+            if chain is not None:
+                name = f"{chain.family} {chain.table} {chain.name}"
+                self._native(branch, call, name, (chain.source,), f"{hook} chain {name} is not evaluated")
 
     def _assume(self, branch: _Branch, call: _Call, why: str, sentence: str, decides: str) -> None:
         branch.steps += (
@@ -215,11 +266,11 @@ class Firewall:
         )  # fmt: skip
         branch.assumed += (sentence,)
 
-    def _native(self, branch: _Branch, call: _Call, chain: NftBaseChain, name: str) -> None:
-        why = f"native nftables table {chain.family} {chain.table} is not evaluated yet"
+    def _native(self, branch: _Branch, call: _Call, name: str, sources: tuple[SourceRef, ...], why: str) -> None:
         branch.steps += (
-            Step(f"nftables {call.hook}", Outcome.UNKNOWN, why, (chain.source,), name, branch.packet, branch.packet),
-        )
+            Step(f"nftables {call.hook}", Outcome.UNKNOWN, why, sources, name, branch.packet, branch.packet,
+                 decides="nft_ruleset"),
+        )  # fmt: skip
         branch.assumed += (f"native nftables chain {name} neither stops nor changes the packet",)
 
     # -- conntrack --------------------------------------------------------------------------------------------------
@@ -269,36 +320,95 @@ class Firewall:
                 found.append(backend)
         return found
 
-    def _in_order(self, call: _Call, branch: _Branch, table: str, manip: str = "") -> list[_Branch]:
-        backends = self._relevant(branch.packet.family, table, call.hook)
+    def _timeline(self, hook: str, family: int) -> list[list[Actor]]:
+        """What is asked at this hook, in order; those of equal priority together."""
+        found: dict[int, list[Actor]] = {}
+        for stage in STAGES[hook]:
+            own = found.setdefault(PRIORITIES[stage], [])
+            if stage in ("conntrack", "confirm") or stage.startswith("nat"):
+                own.append(stage)
+            else:
+                own.extend(_Table(backend, stage) for backend in self._relevant(family, stage, hook))
+        for base in self.native.at(hook, family):
+            if base.chain.type != "nat":
+                found.setdefault(_priority(base), []).append(base)
+        return [found[priority] for priority in sorted(found)]
+
+    def _nat_actors(self, hook: str, family: int, manip: str) -> list[list[Actor]]:
+        own = PRIORITIES[f"nat {manip}"]
+        found: dict[int, list[Actor]] = {own: [_Table(backend, "nat") for backend in
+                                               self._relevant(family, "nat", hook)]}  # fmt: skip
+        for base in self.native.at(hook, family):
+            if base.chain.type == "nat":
+                found.setdefault(_priority(base), []).append(base)
+        return [found[priority] for priority in sorted(found)]
+
+    def _ask(self, call: _Call, branch: _Branch, actors: list[Actor], manip: str) -> list[_Branch]:
+        """Actors of equal priority: in the known order, else in every possible one."""
         if self.order is not None:
-            backends = [backend for backend in self.order if backend in backends]
-        if not backends:
-            return [branch]
-        first = self._one_after_another(call, branch, table, backends, manip)
-        if len(backends) < 2 or self.order is not None:
+            actors = sorted(actors, key=self._rank)
+        first = self._one_after_another(call, branch, actors, manip)
+        if len(actors) < 2 or self.order is not None or _untouched(branch, first):
             return first
-        second = self._one_after_another(call, branch, table, backends[::-1], manip)
-        if {b.state() for b in first} == {b.state() for b in second}:
+        tried = [(tuple(actors), first)]
+        for other in orders(list(actors)):
+            if other != tuple(actors):
+                tried.append((other, self._one_after_another(call, branch, list(other), manip)))  # type: ignore[arg-type]
+        kinds: dict[frozenset[tuple[object, ...]], tuple[tuple[object, ...], list[_Branch]]] = {}
+        for asked, results in tried:
+            kinds.setdefault(frozenset(result.state() for result in results), (asked, results))
+        if len(kinds) == 1:
             return first
-        why = f"both back ends have a {table} table that acts here; which is asked first is in no dump"
-        for order, results in ((backends, first), (backends[::-1], second)):
+        return self._undecided(call, list(kinds.values()))
+
+    def _undecided(self, call: _Call, kinds: list[tuple[tuple[object, ...], list[_Branch]]]) -> list[_Branch]:
+        tables = {actor.table if isinstance(actor, _Table) else "" for actor in kinds[0][0]}
+        table = tables.pop() if len(tables) == 1 else ""
+        if table:
+            stage, why = f"{table} {call.hook}", (
+                f"both back ends have a {table} table that acts here; which is asked first is in no dump"
+            )
+        else:
+            stage = f"netfilter {call.hook}"
+            names = ", ".join(_actor_name(actor) for actor in kinds[0][0])
+            why = f"{names} act here at the same priority; which is asked first is in no dump"
+        everything = []
+        for asked, results in kinds:
+            before = (asked[0].backend, asked[1].backend) if table else (_actor_name(asked[0]), _actor_name(asked[1]))  # type: ignore[attr-defined]
             for result in results:
-                result.steps += (Step(f"{table} {call.hook}", Outcome.UNKNOWN, why, decides="rule counters"),)
-                result.assumed += (f"{table} {call.hook}: {order[0]} is asked before {order[1]}",)
-        return first + second
+                result.steps += (Step(stage, Outcome.UNKNOWN, why, decides="rule counters"),)
+                result.assumed += (f"{stage}: {before[0]} is asked before {before[1]}",)
+            everything += results
+        return everything
+
+    def _rank(self, actor: Actor) -> tuple[int, int]:
+        """Place in the known order; the kernel asks what was registered last first."""
+        order = self.order or ()
+        if isinstance(actor, BaseChain):
+            return (order.index("native") if "native" in order else -1, -actor.order)
+        if isinstance(actor, _Table):
+            return (order.index(actor.backend) if actor.backend in order else len(order), 0)
+        return (len(order) + 1, 0)
 
     def _one_after_another(
-        self, call: _Call, branch: _Branch, table: str, backends: list[str], manip: str
+        self, call: _Call, branch: _Branch, actors: list[Actor], manip: str
     ) -> list[_Branch]:
         branches = [replace(branch)]
-        for backend in backends:
+        for actor in actors:
             following: list[_Branch] = []
             for one in branches:
                 if one.verdict or one.nat_done:
                     following.append(one)
+                elif isinstance(actor, _Table):
+                    following.extend(self._walk(call, one, actor.backend, actor.table, manip))
+                elif isinstance(actor, BaseChain):
+                    following.extend(self._walk_native(call, one, actor, manip))
+                elif actor == "conntrack":
+                    following.append(self._lookup(one))
+                elif actor == "confirm":
+                    following.append(self._confirm(one))
                 else:
-                    following.extend(self._walk(call, one, backend, table, manip))
+                    following.extend(self._nat(call, one, actor.split()[1]))
             branches = following
         return branches
 
@@ -308,7 +418,14 @@ class Firewall:
             return [branch]
         done = "DST_NAT_DONE" if manip == "dst" else "SRC_NAT_DONE"
         if packet.ctstate == "NEW" and done not in packet.ctstatus:
-            results = self._in_order(call, branch, "nat", manip)
+            results = [branch]
+            for actors in self._nat_actors(call.hook, packet.family, manip):
+                asked: list[_Branch] = []
+                for one in results:
+                    decided = one.verdict or one.nat_done or not actors
+                    asked.extend([one] if decided else self._ask(call, one, actors, manip))
+                results = asked
+            results = [replace(result) for result in results]
             for result in results:
                 if result.verdict:
                     continue
@@ -345,25 +462,51 @@ class Firewall:
                 replace(branch, verdict="unknown", steps=branch.steps + overflow.steps,
                         assumed=branch.assumed + overflow.assumed)
             ]  # fmt: skip
-        results = []
-        for world in worlds:
-            results.append(self._finish(call, branch, backend, compiled, base.source, world, walk, manip))
-        return results
+        def again(forced: frozenset[int]) -> list[World]:
+            other = Traversal(compiled, self._context(call, packet), record=False, limit=MAX_BRANCHES, forced=forced,
+                              ignored=call.ignored)  # fmt: skip
+            return other.run(call.hook, base.policy)
+
+        place = _Walked(f"{table} {call.hook}", backend, call.hook, base.source, walk.skipped, again)
+        return [self._finish(call, branch, place, world, manip) for world in worlds]
+
+    def _walk_native(self, call: _Call, branch: _Branch, base: BaseChain, manip: str) -> list[_Branch]:
+        packet = branch.packet
+        table = self.native.table(base)
+        chain = base.chain
+
+        def start(record: bool, limit: int, forced: frozenset[int]) -> NftTraversal:
+            return NftTraversal(table, self._context(call, packet), record=record, limit=limit, forced=forced,
+                                ignored=call.ignored)  # fmt: skip
+
+        walk = start(call.level != "short", 4 * MAX_BRANCHES, frozenset())
+        worlds = walk.run(chain.name, chain.policy)
+        if walk.overflow:
+            overflow = self._overflow(call, packet, branch.conntrack)
+            return [
+                replace(branch, verdict="unknown", steps=branch.steps + overflow.steps,
+                        assumed=branch.assumed + overflow.assumed)
+            ]  # fmt: skip
+
+        def again(forced: frozenset[int]) -> list[World]:
+            return start(False, MAX_BRANCHES, forced).run(chain.name, chain.policy)
+
+        place = _Walked(f"nftables {base.name}", "native", chain.name, chain.source, walk.skipped, again)
+        return [self._finish(call, branch, place, world, manip) for world in worlds]
 
     def _context(self, call: _Call, packet: Packet) -> Context:
         return Context(packet, call.hook, call.around, self.sets, self.netns.links, self.netns.addresses)
 
     def _finish(
-        self, call: _Call, branch: _Branch, backend: str, compiled: CompiledTable, policy: SourceRef, world: World,
-        walk: Traversal, manip: str,
-    ) -> _Branch:  # fmt: skip
+        self, call: _Call, branch: _Branch, place: _Walked, world: World, manip: str
+    ) -> _Branch:
         before = branch.packet
         packet = world.packet
         if (packet.mark, packet.ctmark, packet.tos) != (world.mark, world.ctmark, world.tos):
             packet = replace(packet, mark=world.mark, ctmark=world.ctmark, tos=world.tos)
         verdict, reject_with, detail, decides = "", "", "", world.decides
-        where = world.rule.name if world.rule is not None else f"{call.hook} policy"
-        sources = (world.rule.rule.source,) if world.rule is not None else (policy,)
+        where = world.rule.name if world.rule is not None else f"{place.chain} policy"
+        sources = (world.rule.rule.source,) if world.rule is not None else (place.source,)
         outcome, disposition = Outcome.PASS, None
         nat_done = branch.nat_done
         if world.verdict == "accept":
@@ -392,10 +535,10 @@ class Firewall:
             outcome, detail = Outcome.UNKNOWN, f"{detail}, if {world.assumed[0]}"
             decides = decides or unknown.decides
         step = Step(
-            f"{compiled.name} {call.hook}", outcome, f"{detail} ({backend})", sources, where, before, packet,
+            place.stage, outcome, f"{detail} ({place.backend})", sources, where, before, packet,
             visits(self._context(call, before), world.visits, call.level, verdict in ("drop", "reject")),
-            walk.skipped, disposition, decides,
-            self._near_misses(call, compiled, before, world) if verdict in ("drop", "reject") else (),
+            place.skipped, disposition, decides,
+            self._near_misses(call, place, before, world) if verdict in ("drop", "reject") else (),
         )  # fmt: skip
         return _Branch(
             packet, branch.conntrack, (*branch.steps, step), branch.choices + world.choices,
@@ -403,13 +546,11 @@ class Firewall:
         )  # fmt: skip
 
     def _near_misses(
-        self, call: _Call, compiled: CompiledTable, packet: Packet, world: World
+        self, call: _Call, place: _Walked, packet: Packet, world: World
     ) -> tuple[RuleVisit, ...]:
         """Rules that failed in exactly one match and would have let the packet pass: each is tried."""
         if call.level == "short":
             return ()
-        base = compiled.ruleset.chain(compiled.name, call.hook)
-        assert base is not None
         found = []
         tried = 0
         for visit in reversed(world.visits):
@@ -420,11 +561,24 @@ class Firewall:
             if sum(test(c) is not True for test in visit.compiled.tests) != 1:
                 continue
             tried += 1
-            forced = Traversal(compiled, self._context(call, packet), record=False, limit=MAX_BRANCHES,
-                               forced=frozenset({id(visit.compiled)}))  # fmt: skip
-            if all(other.verdict in ("accept", "nat") for other in forced.run(call.hook, base.policy)):
+            again = place.again(frozenset({id(visit.compiled)}))
+            if all(other.verdict in ("accept", "nat") for other in again):
                 found.append(rule_visit(c, visit))
         return tuple(reversed(found))
+
+
+def _priority(base: BaseChain) -> int:
+    """A base chain whose priority is not understood is asked with the filter tables."""
+    return 0 if base.chain.priority is None else base.chain.priority
+
+
+def _actor_name(actor: object) -> str:
+    return actor.name if isinstance(actor, (_Table, BaseChain)) else str(actor)
+
+
+def _untouched(before: _Branch, after: list[_Branch]) -> bool:
+    """Nothing was changed or decided: the order did not matter."""
+    return len(after) == 1 and after[0].state() == before.state() and not after[0].choices
 
 
 def _doubts(evidence: Evidence[Ruleset]) -> tuple[Doubt, ...]:

@@ -1,0 +1,1 @@
+"""Native nftables: rules compiled from the tokens of `nft list ruleset`, and the walk of one base chain."""
