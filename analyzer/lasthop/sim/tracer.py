@@ -376,5 +376,5 @@ def _pod_filter(netns: NetNS) -> NetNS | None:
         return None
     return NetNS(
         netns.node, netns.name, rulesets=rulesets, ipsets=netns.ipsets, conntrack=netns.conntrack,
-        sysctls=netns.sysctls, nft_chains=netns.nft_chains, links=netns.links,
+        sysctls=netns.sysctls, nft_chains=netns.nft_chains, nft=netns.nft, links=netns.links,
     )  # fmt: skip
