@@ -326,3 +326,13 @@ def test_what_was_not_collected_is_stated_once() -> None:
     space = replace(netns(), nft_chains=NOT_COLLECTED, conntrack=NOT_COLLECTED)
     assert len(Firewall(space).stated) == 2
     assert Firewall(netns()).stated == ()
+
+
+@pytest.mark.parametrize("touches", ["filter", "table filter"])
+def test_a_doubt_about_one_table_leaves_the_others(touches: str) -> None:
+    doubtful = partly("*filter\n-A FORWARD -s 10.9.0.0/24 -j DROP", Doubt("left out", HERE, touches))
+    space = replace(netns(), rulesets={("nft", 4): doubtful, ("legacy", 4): Complete(())})
+    (result,) = run(space, "FORWARD", packet())
+    assert result.assumed == ("no unread rule of nft table filter stops or changes the packet",)
+    (result,) = run(space, "PREROUTING", packet())
+    assert result.assumed == ()

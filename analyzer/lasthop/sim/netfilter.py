@@ -590,7 +590,7 @@ def _table_doubt(evidence: Partial[Ruleset], ruleset: Ruleset | None, table: str
     if ruleset is None or not evidence.doubts:
         return evidence.why
     for doubt in evidence.doubts:
-        if doubt.touches in ("", table):
+        if doubt.touches in ("", table, f"table {table}"):
             return doubt.why
     return ""
 
