@@ -12,6 +12,7 @@ import re
 from lasthop.calico.names import owner_of_comment
 from lasthop.facts.evidence import SourceRef
 from lasthop.facts.netfilter import NetfilterRule
+from lasthop.facts.snapshot import NetNS
 from lasthop.facts.trace import Hop, RuleVisit, Step, Truth
 from lasthop.sim.world import World
 
@@ -23,6 +24,9 @@ TERMINAL = frozenset({"DROP", "REJECT"})
 POLICY_CHAINS = ("cali-pi-", "cali-po-", "cali-pri-", "cali-pro-", "cali-gi-", "cali-go-")
 ENDPOINT_CHAINS = ("cali-tw-", "cali-fw-", "cali-sm-")
 HOST_CHAINS = ("cali-th-", "cali-fh-", "cali-thfw-", "cali-fhfw-")
+NATIVE = "native"
+NATIVE_PREFIX = re.compile(r"^(?:raw|mangle|nat|filter)-(?=cali-)")
+KUBE_TABLES = frozenset({"ip kube-proxy", "ip6 kube-proxy"})
 SERVICE = re.compile(r"\b([a-z0-9][-a-z0-9]*/[a-z0-9][-a-z0-9.]*?)(?::[-a-z0-9]+)? has no (?:local )?endpoints")
 
 
@@ -41,11 +45,12 @@ def explain(knowledge: Knowledge, hop: Hop, step: Step) -> Fault:
         return _chain_policy(hop, step)
     if "INVALID" in _match_words(rule):
         return _invalid(hop, step, rule)
-    if rule.chain.startswith("KUBE-") or SERVICE.search(rule.comment):
+    chain = plain_chain(rule)
+    if chain.startswith("KUBE-") or rule.table in KUBE_TABLES or SERVICE.search(rule.comment):
         return _kube(hop, step, rule)
-    if rule.chain.startswith(POLICY_CHAINS) or rule.chain.startswith(ENDPOINT_CHAINS + HOST_CHAINS):
+    if chain.startswith(POLICY_CHAINS) or chain.startswith(ENDPOINT_CHAINS + HOST_CHAINS):
         return _policy(knowledge, hop, step, rule)
-    if rule.chain.startswith("cali-"):
+    if chain.startswith("cali-"):
         return _calico_check(hop, step, rule)
     return _foreign(hop, step, rule)
 
@@ -54,8 +59,36 @@ def _match_words(rule: NetfilterRule) -> str:
     return " ".join(value for match in rule.matches if not match.negated for value in match.values)
 
 
+def plain_chain(rule: NetfilterRule) -> str:
+    """The chain's name as in iptables: with nftables Felix puts the table before it (felix/nftables/table.go)."""
+    return _without_table(rule.chain) if rule.backend == NATIVE else rule.chain
+
+
+def _without_table(chain: str) -> str:
+    return NATIVE_PREFIX.sub("", chain)
+
+
 def rule_name(rule: NetfilterRule) -> str:
-    return f"{rule.table} {rule.chain} rule {rule.index} (iptables-{rule.backend})"
+    program = "nftables" if rule.backend == NATIVE else f"iptables-{rule.backend}"
+    return f"{rule.table} {rule.chain} rule {rule.index} ({program})"
+
+
+def _list_command(rule: NetfilterRule, numbers: bool = False) -> str:
+    if rule.backend == NATIVE:
+        return f"nft {'-a ' if numbers else ''}list chain {rule.table} {rule.chain}"
+    binary = "iptables-legacy" if rule.backend == "legacy" and numbers else "iptables"
+    return f"{binary} -t {rule.table} -L {rule.chain} -n -v" + (" --line-numbers" if numbers else "")
+
+
+def _delete_command(rule: NetfilterRule) -> str:
+    """nft deletes by handle only, which the listing gives with -a."""
+    if rule.backend == NATIVE:
+        handle = re.search(r"# handle (\d+)\s*$", rule.source.text)
+        number = handle.group(1) if handle else "N"
+        hint = "" if handle else f" (N: {_list_command(rule, numbers=True)})"
+        return f"nft delete rule {rule.table} {rule.chain} handle {number}  # and stop whoever adds it{hint}"
+    binary = "iptables-legacy" if rule.backend == "legacy" else "iptables"
+    return f"{binary} -t {rule.table} -D {rule.chain} {rule.index}  # and stop whoever adds it"
 
 
 def _carried(step: Step) -> str:
@@ -66,18 +99,24 @@ def _carried(step: Step) -> str:
 def _chain_policy(hop: Hop, step: Step) -> Fault:
     return Fault("foreign-rule-drop", f"The chain's policy on {hop.node} is DROP and no rule accepts the packet",
                  f"policy of {step.stage}", step.detail + _carried(step), place="policy",
-                 verify=(f"iptables -t {step.stage.split()[0]} -L {step.stage.split()[-1]} -n -v",))  # fmt: skip
+                 verify=(_list_of_stage(step.stage),))  # fmt: skip
+
+
+def _list_of_stage(stage: str) -> str:
+    """How to see the chain of a step "filter FORWARD" or "nftables inet fw input"."""
+    words = stage.split()
+    if words[0] == "nftables":
+        return f"nft list chain {' '.join(words[1:])}"
+    return f"iptables -t {words[0]} -L {words[-1]} -n -v"
 
 
 def _foreign(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
     spec = _spec(rule)
-    binary = "iptables-legacy" if rule.backend == "legacy" else "iptables"
     return Fault(
         "foreign-rule-drop", f"A rule on {hop.node} that is neither Calico's nor kube-proxy's drops the packet",
         rule_name(rule), f"{rule.target} by {rule_name(rule)}: {spec}.{_carried(step)}", place="policy",
         evidence=(rule.source,),
-        fix=(change(f"{binary} -t {rule.table} -D {rule.chain} {rule.index}  # and stop whoever adds it", hop.node),),
-        verify=(f"{binary} -t {rule.table} -L {rule.chain} -n -v --line-numbers",),
+        fix=(change(_delete_command(rule), hop.node),), verify=(_list_command(rule, numbers=True),),
     )  # fmt: skip
 
 
@@ -91,14 +130,14 @@ def _invalid(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
         "conntrack-invalid", f"{hop.node} drops the packet as INVALID: it does not know the connection",
         rule_name(rule), f"{hop.node} sees this packet without having seen the connection's first one "
         f"({_spec(rule)}): the two directions take different ways", place="policy", evidence=(rule.source,),
-        verify=("conntrack -L", f"iptables -t {rule.table} -L {rule.chain} -n -v"),
+        verify=("conntrack -L", _list_command(rule)),
     )  # fmt: skip
 
 
 def _kube(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
     found = SERVICE.search(rule.comment)
     if found is None:
-        return Fault("calico-rule-drop" if rule.chain.startswith("cali-") else "foreign-rule-drop",
+        return Fault("calico-rule-drop" if plain_chain(rule).startswith("cali-") else "foreign-rule-drop",
                      f"kube-proxy's rule on {hop.node} drops the packet", rule_name(rule), _spec(rule), place="service",
                      evidence=(rule.source,))  # fmt: skip
     name = found.group(1)
@@ -131,7 +170,7 @@ def _calico_check(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
     title = f"Calico on {hop.node} drops the packet: {words}"
     return Fault(code, title, rule_name(rule), _spec(rule) + _carried(step), place="policy", evidence=(rule.source,),
                  fix=(check("kubectl logs -n kube-system -l k8s-app=calico-node --tail=100", hop.node),),
-                 verify=(f"iptables -t {rule.table} -L {rule.chain} -n -v",))  # fmt: skip
+                 verify=(_list_command(rule),))  # fmt: skip
 
 
 def _modules(rule: NetfilterRule) -> set[str]:
@@ -140,9 +179,10 @@ def _modules(rule: NetfilterRule) -> set[str]:
 
 def _policy(knowledge: Knowledge, hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
     """A drop by a policy's own rule, or at the end of a tier because no policy allowed."""
-    incoming = rule.chain.startswith(("cali-pi-", "cali-pri-", "cali-gi-", "cali-tw-", "cali-th-", "cali-thfw-"))
+    chain = plain_chain(rule)
+    incoming = chain.startswith(("cali-pi-", "cali-pri-", "cali-gi-", "cali-tw-", "cali-th-", "cali-thfw-"))
     direction = "ingress" if incoming else "egress"
-    explicit = rule.chain.startswith(POLICY_CHAINS)
+    explicit = chain.startswith(POLICY_CHAINS)
     names = policies_met(knowledge.world, hop, step, rule, direction)
     intent = intent_of(knowledge, step, direction)
     policy = {"denied": "as-written", "allowed": "rendered-differs"}.get(intent.verdict)
@@ -161,7 +201,7 @@ def _policy(knowledge: Knowledge, hop: Hop, step: Step, rule: NetfilterRule) -> 
         because += f"; nearest rule: {intent.nearest}"
     return Fault(
         code, title, written or rule.chain, because, place="policy", policy=policy, evidence=evidence,
-        fix=(check(_get_command(written), "cluster"),), verify=(f"iptables -t filter -L {rule.chain} -n -v",),
+        fix=(check(_get_command(written), "cluster"),), verify=(_list_command(rule),),
     )  # fmt: skip
 
 
@@ -176,13 +216,14 @@ def _rendered(hop: Hop, step: Step, rule: NetfilterRule, intent: Intent, written
             "stale-ipset", f"The ipset of an allowing policy on {hop.node} lacks {address}", f"ipset {name}",
             f"{intent.by or written} allows the packet, but {name} on {hop.node} does not hold {address}: {visit.why}",
             place="policy", policy="rendered-differs", evidence=(*evidence, visit.rule.source), fix=(log, restart),
-            verify=(f"ipset test {name} {address}",),
+            verify=(f"nft get element {visit.rule.table} {name} {{ {address} }}" if visit.rule.backend == NATIVE
+                    else f"ipset test {name} {address}",),
         )  # fmt: skip
     return Fault(
         "policy-rendered-differs", f"The rules on {hop.node} deny what the policies allow", written or rule.chain,
         f"the policies allow the packet ({intent.by}), the rules of {hop.node} do not: {_spec(rule)}", place="policy",
         policy="rendered-differs", evidence=evidence, fix=(log, restart),
-        verify=(f"iptables -t filter -L {rule.chain} -n -v",),
+        verify=(_list_command(rule),),
     )  # fmt: skip
 
 
@@ -190,7 +231,7 @@ def stale_set(step: Step, incoming: bool) -> tuple[str, str, RuleVisit] | None:
     """(set, address, visit) of a rule that failed only because the peer's address is not in its set."""
     peer = (step.before.src if incoming else step.before.dst) if step.before is not None else None
     for visit in (*step.near_misses, *step.visits):
-        if visit.truth is not Truth.NO or not visit.rule.chain.startswith(POLICY_CHAINS):
+        if visit.truth is not Truth.NO or not plain_chain(visit.rule).startswith(POLICY_CHAINS):
             continue
         for match in visit.rule.matches:
             side = "src" if incoming else "dst"
@@ -206,20 +247,28 @@ def policies_met(world: World, hop: Hop, step: Step, rule: NetfilterRule, direct
     chains: list[str] = []
     for visit in step.visits:
         for chain in (visit.rule.chain, visit.rule.target if visit.truth is not Truth.NO else ""):
-            if chain.startswith(POLICY_CHAINS) and chain not in chains:
+            plain = _without_table(chain) if rule.backend == NATIVE else chain
+            if plain.startswith(POLICY_CHAINS) and chain not in chains:
                 chains.append(chain)
     names: list[str] = []
-    for chain in chains:
-        for evidence in (netns.ruleset(rule.backend, rule.family),) if netns is not None else ():
-            for ruleset in evidence.values:
-                rules = ruleset.rules("filter", chain)
-                owner = next((found for r in rules if (found := owner_of_comment(r.comment)) is not None), None)
-                if owner is not None and owner.direction == direction and owner.kind != "Profile":
-                    scope = f"{owner.namespace}/" if owner.namespace else ""
-                    names.append(f"{owner.kind or 'Policy'} {scope}{owner.name}")
-                elif owner is not None and owner.direction == direction:
-                    names.append(f"Profile {owner.name}")
+    for chain in chains if netns is not None else ():
+        assert netns is not None
+        owner = next((found for text in _comments(netns, rule, chain) if (found := owner_of_comment(text))), None)
+        if owner is not None and owner.direction == direction and owner.kind != "Profile":
+            scope = f"{owner.namespace}/" if owner.namespace else ""
+            names.append(f"{owner.kind or 'Policy'} {scope}{owner.name}")
+        elif owner is not None and owner.direction == direction:
+            names.append(f"Profile {owner.name}")
     return tuple(dict.fromkeys(names))
+
+
+def _comments(netns: NetNS, rule: NetfilterRule, chain: str) -> tuple[str, ...]:
+    """Comments of a chain in the ruleset that `rule` is from."""
+    if rule.backend == NATIVE:
+        family, _, table = rule.table.partition(" ")
+        return tuple(r.comment for listing in netns.nft.values for r in listing.rules(family, table, chain))
+    rulesets = netns.ruleset(rule.backend, rule.family).values
+    return tuple(r.comment for ruleset in rulesets for r in ruleset.rules("filter", chain))
 
 
 def _get_command(written: str) -> str:

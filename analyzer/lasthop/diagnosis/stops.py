@@ -127,7 +127,7 @@ def _stale_backend(scene: Scene) -> Fault | None:
     for hop in scene.leg.trace.hops:
         for step in hop.steps:
             rules = [visit.rule for visit in step.visits if visit.rule.target == "DNAT"]
-            if step.stage.startswith("nat ") and rules and step.after is not None and step.after.dst == scene.dst:
+            if step.stage.startswith(("nat ", "nftables ")) and rules and step.after is not None and step.after.dst == scene.dst:
                 rule = rules[-1]
                 to = " ".join(value for option, values in rule.target_options for value in values)
                 return Fault(

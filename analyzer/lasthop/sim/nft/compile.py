@@ -76,7 +76,7 @@ class Compiler:
                 break
         fact = NetfilterRule(
             "native", FAMILY.get(self.family, 0), f"{self.family} {self.table}", rule.chain, rule.index, rule.source,
-            tuple(work.facts), work.target, (), work.goto, rule.packets, rule.bytes, rule.comment, work.strange,
+            tuple(work.facts), work.target, work.options, work.goto, rule.packets, rule.bytes, rule.comment, work.strange,
         )  # fmt: skip
         return CompiledNftRule(fact, work.operations)
 
@@ -90,6 +90,7 @@ class _Work:
         self.operations: list[Operation] = []
         self.facts: list[Match] = []
         self.target = ""
+        self.options: tuple[tuple[str, tuple[str, ...]], ...] = ()
         self.goto = False
         self.strange = ""
 
@@ -547,6 +548,7 @@ class _Work:
                 if reader.peek() == ":":
                     raise ValueError("a port that is looked up")
             else:
+                self.options = (("to-destination" if kind == "dst" else "to-source", (reader.peek(),)),)
                 base = _to(base, reader.next())
         random = False
         while reader.peek() in ("random", "fully-random", "persistent"):
