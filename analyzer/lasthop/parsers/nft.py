@@ -46,6 +46,7 @@ _HOOK = re.compile(
 )
 _POLICY = re.compile(r"policy (\w+);")
 _DEVICES = re.compile(r"devices? = \{ ?([^}]*?) ?\}")
+_NOT_RULES = ("type ", "hook ", "policy ", "comment ")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -138,6 +139,15 @@ class _Reader:
             self.leave()
         self.close()
 
+    def plain_rule(self, stripped: str) -> bool:
+        """Counts a rule without braces, which nearly every line of a large listing is; False for any other line."""
+        if self.block != "chain" or self.depth != 2 or "{" in stripped or "}" in stripped:
+            return False
+        if self.table is None or stripped.startswith(_NOT_RULES):
+            return False
+        self.table.rules += 1
+        return True
+
     def close(self) -> None:
         if self.table is not None and self.depth <= 0:
             self.builder.values.extend(self.table.facts())
@@ -196,9 +206,12 @@ def parse_nft_base_chains(text: str, path: str) -> ParseResult[NftBaseChain]:
     reader = _Reader(path)
     builder = reader.builder
     for count, line in numbered(text):
-        if not line.strip() or line.lstrip().startswith("#"):
+        stripped = line.strip()
+        if not stripped or stripped[0] == "#":
             continue
         builder.lines += 1
+        if reader.plain_rule(stripped):
+            continue
         try:
             reader.line(count, line)
         except STRANGE as error:
@@ -234,6 +247,9 @@ def native_rules(text: str) -> frozenset[tuple[int, str, str, int]]:
             chain, index = (match.group(1), 0) if match is not None else ("", 0)
         elif "counter" in line:
             index += 1
+            at = line.find(" counter ")
+            if at >= 0 and line.find('comment "', 0, at) < 0:
+                continue
             if "counter" not in line.partition('comment "')[0].split():
                 found.add((family, table, chain, index))
         else:

@@ -24,6 +24,7 @@ _HOOK = re.compile(
 )
 _POLICY = re.compile(r"policy (\w+);?")
 _HANDLE = re.compile(r"\s# handle (\d+)\s*$")
+_NOT_RULES = ("type ", "hook ", "policy ", "comment ")
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|[{}(),;|&^]|[^\s{}(),;|&^"]+|"')
 _ATTRIBUTES = ("flags ", "size ", "timeout ", "gc-interval ", "policy ", "auto-merge", "comment ", "counter", "quota ",
                "limit ", "last", "ct count ", "packets ", "type ", "typeof ", "hook ", "devices ", "protocol ",
@@ -216,6 +217,13 @@ class _Reader:
         else:
             self.in_table(number, text)
 
+    def plain_rule(self, number: int, line: str, text: str) -> bool:
+        """Keeps a rule without braces, which nearly every line of a large listing is; False for any other line."""
+        if self.chain is None or self.run is not None or "{" in line or "}" in line or text.startswith(_NOT_RULES):
+            return False
+        self.chain.rules.append(_Lines(number, line, number))
+        return True
+
     def in_table(self, number: int, text: str) -> None:
         assert self.table is not None
         match = _BLOCK.match(text)
@@ -319,7 +327,7 @@ def parse_nft_ruleset(text: str, path: str) -> ParseResult[LazyNftRuleset]:
     builder = reader.builder
     for number, line in numbered(text):
         stripped = line.lstrip()
-        if not stripped or (stripped[0] == "#" and reader.run is None):
+        if not stripped or (stripped[0] == "#" and reader.run is None) or reader.plain_rule(number, line, stripped):
             continue
         try:
             reader.line(number, line)

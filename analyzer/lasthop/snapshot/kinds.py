@@ -43,10 +43,14 @@ class Place:
         return cls(reader, by_id)
 
     def read(self, ids: Iterable[str], name: str, parser: Parser, may_be_empty: bool = True) -> list[Evidence[Any]]:
-        """The evidence of each id that was taken: of several takes the newest good one."""
+        """The evidence of each id that was taken: of several takes the newest good one, older ones are not read."""
         found: list[Evidence[Any]] = []
         for identity in ids:
-            takes = [self.reader.read(a, name, parser, may_be_empty) for a in self.artifacts.get(identity, ())]
+            takes: list[Evidence[Any]] = []
+            for artifact in self.artifacts.get(identity, ()):
+                takes.append(self.reader.read(artifact, name, parser, may_be_empty))
+                if isinstance(takes[-1], Complete):
+                    break
             chosen = best(takes)
             if chosen is not None:
                 found.append(chosen)

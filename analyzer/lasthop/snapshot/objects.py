@@ -96,7 +96,11 @@ def _lists(place: Place, cls: type, ids: tuple[str, ...], needed: Mapping[str, s
     parts: list[Evidence[Any]] = []
     unknown_kind: list[Absent] = []
     for identity in ids:
-        takes = [_read(place, artifact) for artifact in place.artifacts.get(identity, ())]
+        takes: list[Evidence[Any]] = []
+        for artifact in place.artifacts.get(identity, ()):
+            takes.append(_read(place, artifact))
+            if isinstance(takes[-1], Complete):
+                break
         chosen = best(takes)
         if isinstance(chosen, Absent) and chosen.reason is AbsentReason.NOT_APPLICABLE:
             unknown_kind.append(chosen)
