@@ -38,6 +38,8 @@ class FlowKey:
     proto: str = ""
     sport: int | None = None
     dport: int | None = None
+    uid: int | None = None
+    """0 for received packets (sock_net_uid); None: the socket's owner, which no evidence names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,15 +209,15 @@ class Fib:
         for ports, port in ((rule.sport, flow.sport), (rule.dport, flow.dport)):
             if ports is not None and (port is None or not ports[0] <= port <= ports[1]):
                 return False
-        if rule.uidrange is not None:
-            return None if flow.iif == "lo" else False
+        if rule.uidrange is not None and flow.uid is not None and not rule.uidrange[0] <= flow.uid <= rule.uidrange[1]:
+            return False
         if rule.fwmark is not None:
             value, mask = rule.fwmark
             if (flow.mark.value ^ value) & mask & flow.mark.known:
                 return False
             if mask & ~flow.mark.known:
                 return None
-        return True
+        return None if rule.uidrange is not None and flow.uid is None else True
 
     def _table_lookup(self, rule: PolicyRoutingRule, flow: FlowKey) -> Lookup | None:
         key: TableKey = rule.table if rule.table is not None else rule.table_name

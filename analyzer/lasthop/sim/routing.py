@@ -42,8 +42,9 @@ class Decision:
 
 
 def flow_of(packet: Packet, *, iif: str = "lo", oif: str = "") -> FlowKey:
+    uid = None if iif == "lo" else 0
     return FlowKey(
-        packet.dst, packet.src, iif, oif, packet.mark, packet.tos, packet.proto, packet.sport, packet.dport
+        packet.dst, packet.src, iif, oif, packet.mark, packet.tos, packet.proto, packet.sport, packet.dport, uid
     )
 
 
@@ -162,8 +163,12 @@ def _source_check(state: KernelState, packet: Packet, dev: str, oif: str) -> tup
         if accept_local:
             return (), "pass"
         own = state.owns(packet.src)
-        if own:
+        if own and accept_local is False:
             return (_own_source(state, packet, dev),), "drop"
+        if own:
+            step = Step("rp_filter", Outcome.UNKNOWN, f"accept_local of {dev} is not known", before=packet, where=dev,
+                        decides="sysctl")  # fmt: skip
+            return (step,), "unknown"
         if own is None:
             step = Step("rp_filter", Outcome.UNKNOWN, "the node's own addresses are not known", before=packet,
                         decides="ip_addr")  # fmt: skip
@@ -215,7 +220,10 @@ def _full_check(
     fib = state.fib(4)
     vmark = state.conf_or(dev, "src_valid_mark")
     mark = packet.mark if vmark else type(packet.mark)()
-    flow = FlowKey(packet.src, packet.dst, iif=oif or "lo", mark=mark, tos=packet.tos)
+    # fib4_rules_early_flow_dissect: rules that ask for ports see those of the packet turned round.
+    flow = FlowKey(
+        packet.src, packet.dst, oif or "lo", "", mark, packet.tos, packet.proto, packet.dport, packet.sport, 0
+    )
     found = fib.lookup(flow)
     no_address = not state.addresses(dev)
     if found.type == "unknown":
@@ -243,8 +251,9 @@ def reverse_path(
     """xt_rpfilter (net/ipv4/netfilter/ipt_rpfilter.c): YES when the reverse path check succeeds."""
     dev = packet.iif
     found = state.fib(packet.family).lookup(
-        FlowKey(packet.src, packet.dst, iif="lo", mark=packet.mark if validmark else type(packet.mark)(),
-                tos=packet.tos)  # fmt: skip
+        FlowKey(
+            packet.src, packet.dst, mark=packet.mark if validmark else type(packet.mark)(), tos=packet.tos, uid=0
+        )
     )
     if found.type == "unknown":
         return MatchResult(Truth.UNKNOWN, found.why, found.decides)

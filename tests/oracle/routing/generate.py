@@ -94,7 +94,11 @@ def _rule(rng: random.Random, priority: int) -> str:
     if rng.random() < 0.1:
         words.append("tos 0x10")
     if rng.random() < 0.15:
-        words.append(f"ipproto udp dport {rng.choice(('1001', '1002-1003', '53'))}")
+        # port 4000 is every packet's source: only the reverse path check sees it as a destination, or 53 as a source
+        ports = ("dport 1001", "dport 1002-1003", "dport 53", "sport 4000", "dport 4000", "sport 53")
+        words.append(f"ipproto udp {rng.choice(ports)}")
+    if rng.random() < 0.1:
+        words.append(f"uidrange {rng.choice(('0-0', '1000-2000'))}")
     if not words or words == ["not"]:
         words = ["from all"]
     kind = rng.random()
