@@ -76,6 +76,31 @@ def test_of_a_node_given_twice_the_newest_counts(tmp_path: Path, order: tuple[in
     assert any("more than once" in warning for warning in bundle.warnings)
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_follow_up_adds_to_the_whole_run_of_the_same_boot(tmp_path: Path, order: tuple[int, int]) -> None:
+    whole = making.node("node1", start=1000.0, meta="boot_id=b1\n")
+    more = making.node(
+        "node1", {"ip4_route_all": "default via 192.0.2.9 dev eth0 \n", "ip4_rule": "0:\tfrom all lookup local\n"},
+        2000.0, "boot_id=b1\nonly=ip4_route_all,ip4_rule\n",
+    )  # fmt: skip
+    inputs = [pack(tmp_path, "whole.tar", whole), pack(tmp_path, "more.tar", more)]
+    bundle = open_bundle([inputs[at] for at in order])
+    assert sorted((a.id, a.start) for a in bundle.artifacts) == [
+        ("ip4_route_all", 2000.0), ("ip4_rule", 2000.0), ("ip_link", 1000.0),
+    ]  # fmt: skip
+    assert bundle.text("nodes/node1/host/ip4_route_all.out") == "default via 192.0.2.9 dev eth0 \n"
+    assert bundle.text("nodes/node1/host/ip_link.out") == making.LINKS
+    assert bundle.warnings == ()
+
+
+def test_a_follow_up_after_a_reboot_adds_nothing(tmp_path: Path) -> None:
+    whole = making.node("node1", start=1000.0, meta="boot_id=b1\n")
+    more = making.node("node1", {"ip4_rule": "0:\tfrom all lookup local\n"}, 2000.0, "boot_id=b2\nonly=ip4_rule\n")
+    bundle = open_bundle([pack(tmp_path, "whole.tar", whole), pack(tmp_path, "more.tar", more)])
+    assert [a.id for a in bundle.artifacts] == ["ip4_rule"]
+    assert any("more than once" in warning for warning in bundle.warnings)
+
+
 def cluster(files: dict[str, bytes], status: str, body: bytes | None, start: float) -> dict[str, bytes]:
     index = making.HEADER + making.row("calico_ippools", body, "calico_ippools.out", status, start=start)
     more = {"cluster/index.tsv": index.encode()}

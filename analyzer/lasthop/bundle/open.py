@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lasthop.errors import BundleError
@@ -93,6 +94,8 @@ def _merge(parts: list[Part], trees: list[Tree], budget: Budget) -> Bundle:
             chosen[part.node] = part
         elif not part.node:
             chosen[""] = _merge_cluster(previous, part)
+        elif (followed := _follow_up(previous, part)) is not None:
+            chosen[part.node] = followed
         elif part.artifacts or part.captures or part.meta:
             newer = part if (part.start or 0.0) > (previous.start or 0.0) else previous
             chosen[part.node] = newer
@@ -123,6 +126,34 @@ def _merge(parts: list[Part], trees: list[Tree], budget: Budget) -> Bundle:
         members=members,
         budget=budget,
     )
+
+
+def _follow_up(one: Part, other: Part) -> Part | None:
+    """A run with `--only` after a whole one, of the same boot: its good lines replace the older lines of the same path
+    and everything else stands (docs/bundle-format.md section 9). None when the two are not such a pair."""
+    older, newer = sorted((one, other), key=lambda part: part.start or 0.0)
+    if not newer.meta.get("only") or older.meta.get("only"):
+        return None
+    boot = newer.meta.get("boot_id")
+    if not boot or older.meta.get("boot_id") != boot:
+        return None
+    good = {artifact.path: artifact for artifact in newer.artifacts if artifact.status is Status.OK and artifact.path}
+    merged = replace(older)
+    merged.artifacts = [artifact for artifact in older.artifacts if artifact.path not in good]
+    known = {(artifact.netns, artifact.id) for artifact in merged.artifacts}
+    merged.artifacts += [
+        artifact
+        for artifact in newer.artifacts
+        if good.get(artifact.path) is artifact or (artifact.netns, artifact.id) not in known
+    ]
+    merged.captures = older.captures + newer.captures
+    merged.members = {**newer.members, **older.members, **{path: newer.members[path] for path in good.keys()
+                                                           & newer.members.keys()}}  # fmt: skip
+    merged.spans = {**older.spans, **newer.spans}
+    merged.pods = {**newer.pods, **older.pods}
+    merged.questions = older.questions + newer.questions
+    merged.warnings = older.warnings
+    return merged
 
 
 def _merge_cluster(one: Part, other: Part) -> Part:
