@@ -6,7 +6,7 @@ Format: pcap-savefile(5). Link types Ethernet (1), Linux cooked v1 (113) and v2 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 MAGICS = {
@@ -32,8 +32,9 @@ class NotPcap(ValueError):
     """The file does not start like a classic pcap file."""
 
 
-def frames(data: bytes) -> Iterator[Frame]:
-    """All whole frames of a pcap file. A record that is cut, or longer than any frame, ends the reading.
+def frames(data: bytes, needles: Iterable[bytes] = (), limit: int | None = None) -> Iterator[Frame]:
+    """The whole frames of a pcap file: all of them, or with `needles` the first, the last and every one that may
+    hold one of those bytes. A record that is cut, or longer than any frame, ends the reading; so do `limit` frames.
 
     Raises NotPcap when the first frame is asked for and the file is something else (pcapng among them).
     """
@@ -42,13 +43,40 @@ def frames(data: bytes) -> Iterator[Frame]:
         raise NotPcap("not a classic pcap file")
     order, resolution = known
     linktype = struct.unpack_from(order + "I", data, 20)[0] & 0xFFFF
-    record = struct.Struct(order + "IIII")
-    offset, number, size = 24, 0, len(data)
-    while offset + 16 <= size:
-        seconds, fraction, captured, _ = record.unpack_from(data, offset)
-        offset += 16
-        if captured > MAX_FRAME or offset + captured > size:
-            return
+    stamp, length_at = struct.Struct(order + "II").unpack_from, struct.Struct(order + "I").unpack_from
+
+    def frame(number: int, begin: int, end: int) -> Frame:
+        seconds, fraction = stamp(data, begin)
+        return Frame(number, seconds + fraction / resolution, data[begin + 16 : end], linktype)
+
+    every = not needles
+    hits = iter(_places(data, needles))
+    hit = next(hits, len(data))
+    offset, number, size, skipped = 24, 0, len(data), -1
+    while offset + 16 <= size and number != limit:
+        (captured,) = length_at(data, offset + 8)
+        end = offset + 16 + captured
+        if captured > MAX_FRAME or end > size:
+            break
         number += 1
-        yield Frame(number, seconds + fraction / resolution, data[offset : offset + captured], linktype)
-        offset += captured
+        while hit < offset + 16:
+            hit = next(hits, size)
+        if every or hit < end or number == 1:
+            yield frame(number, offset, end)
+            skipped = -1
+        else:
+            skipped = offset
+        offset = end
+    if skipped >= 0:
+        yield frame(number, skipped, offset)
+
+
+def _places(data: bytes, needles: Iterable[bytes]) -> list[int]:
+    """Where the needles begin in the file, sorted: a search over the whole is far cheaper than one per frame."""
+    found = []
+    for needle in needles:
+        at = data.find(needle)
+        while at >= 0:
+            found.append(at)
+            at = data.find(needle, at + 1)
+    return sorted(found)

@@ -107,16 +107,13 @@ def _track(capture: Capture, data: bytes, proto: str, variants: tuple[Variant, .
     wanted: dict[tuple[bytes, bytes], set[int | None]] = {}
     for v in variants:
         wanted.setdefault((v.src.packed, v.dst.packed), set()).add(v.port)
-    needles = {key[0] for key in wanted} | {key[1] for key in wanted}
+    # source and destination stand side by side in both IP headers
+    needles = {src + dst for src, dst in wanted} | {dst + src for src, dst in wanted}
     try:
-        for frame in frames(data):
-            if frame.number > MAX_FRAMES:
-                break
+        for frame in frames(data, needles, MAX_FRAMES):
             if track.first is None:
                 track.first = frame.time
             track.last = frame.time
-            if not any(needle in frame.data for needle in needles):
-                continue
             seen = decode(frame)
             if seen is None or seen.proto != proto:
                 continue

@@ -15,13 +15,14 @@ from lasthop.facts.kube import Service, ServicePort
 from lasthop.facts.network import Ip
 from lasthop.facts.snapshot import Snapshot
 
-from .services import Backend, backends
+from .services import Backend, listed_backends, slices_by_service
 
 _PER_SERVICE = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-XLB-")
 
 
 def _hash(*parts: str) -> str:
-    return b32encode(hashlib.sha256("".join(parts).encode()).digest()).decode()[:16]
+    # 16 letters of 5 bits are the first 10 bytes
+    return b32encode(hashlib.sha256("".join(parts).encode()).digest()[:10]).decode()
 
 
 def service_port_name(namespace: str, name: str, port_name: str) -> str:
@@ -57,12 +58,13 @@ def meanings(snapshot: Snapshot) -> dict[str, ChainMeaning]:
     """Chain name -> meaning for every Service and known endpoint of the snapshot. A KUBE-SEP chain of a node that is
     not in it sends to an endpoint that no object names (any more)."""
     found: dict[str, ChainMeaning] = {}
+    slices = slices_by_service(snapshot)
     for service in snapshot.cluster.services.values:
         for port in service.ports:
             key = service_hash(service.namespace, service.name, port.name, port.proto)
             for prefix in _PER_SERVICE:
                 found[prefix + key] = ChainMeaning(service, port)
-            for backend in backends(snapshot, service, port):
+            for backend in listed_backends(slices.get((service.namespace, service.name), ()), port):
                 name = endpoint_chain(service.namespace, service.name, port.name, port.proto, backend.ip, backend.port)
                 found[name] = ChainMeaning(service, port, backend)
     return found

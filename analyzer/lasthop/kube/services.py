@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lasthop.facts.evidence import Complete, SourceRef
@@ -90,6 +91,19 @@ def backends(snapshot: Snapshot, service: Service, port: ServicePort) -> tuple[B
         for item in snapshot.cluster.endpoint_slices.values
         if item.service == service.name and item.namespace == service.namespace
     ]
+    return listed_backends(mine, port)
+
+
+def slices_by_service(snapshot: Snapshot) -> dict[tuple[str, str], list[EndpointSlice]]:
+    """(namespace, name) of a Service -> its slices, for those who ask for many Services."""
+    found: dict[tuple[str, str], list[EndpointSlice]] = {}
+    for item in snapshot.cluster.endpoint_slices.values:
+        found.setdefault((item.namespace, item.service), []).append(item)
+    return found
+
+
+def listed_backends(mine: Sequence[EndpointSlice], port: ServicePort) -> tuple[Backend, ...]:
+    """`backends` of the Service to which all the slices belong."""
     slices = [item for item in mine if item.kind == "EndpointSlice"]
     found: dict[tuple[Ip, int], Backend] = {}
     for item in slices or mine:

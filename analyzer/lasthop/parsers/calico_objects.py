@@ -6,7 +6,7 @@ Field names: api/pkg/apis/projectcalico/v3/*.go (v3), v2.6.0:master/reference/ca
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from lasthop.facts.calico import (
@@ -102,8 +102,9 @@ def integer(value: object) -> int | None:
 
 def address(value: object) -> Ip | None:
     """The address with or without a prefix length; None when it is none."""
+    word = text(value).strip()
     try:
-        return ip_interface(text(value).strip()).ip
+        return ip_interface(word).ip if "/" in word else ip_address(word)
     except ValueError:
         return None
 
