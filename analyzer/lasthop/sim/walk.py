@@ -89,8 +89,12 @@ class End:
         return share
 
     @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(step for hop in self.walk.hops for step in hop.steps)
+
+    @property
     def depth(self) -> int:
-        return sum(len(hop.steps) for hop in self.walk.hops)
+        return len(self.steps)
 
 
 BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
@@ -104,7 +108,7 @@ ADDRESS_DEPENDENT = frozenset(
 class Result:
     """What one set of choices comes to. `main` is the branch to show; `certain` when all branches end as it does.
 
-    `disposition` is INSUFFICIENT_EVIDENCE where some branch is delivered and another is not.
+    `disposition` is INSUFFICIENT_EVIDENCE where some branch is delivered, or may be, and another is not.
     """
 
     choices: tuple[Choice, ...]
@@ -146,10 +150,19 @@ def _judge(choices: tuple[Choice, ...], ends: tuple[End, ...]) -> Result:
         all_delivered = all(end.delivered for end in ends)
         disposition = Disposition.DELIVERED if all_delivered else Disposition.INSUFFICIENT_EVIDENCE
         return Result(choices, disposition, main, ends)
-    if stops and len(proved) == len(stops):
+    if stops and len(proved) == len(stops) and all(_leads_to(end, stops) for end in ends if end.open_):
         main = max(proved, key=lambda end: end.depth)
         return Result(choices, main.disposition, main, ends)
     return Result(choices, Disposition.INSUFFICIENT_EVIDENCE, farthest, ends)
+
+
+def _leads_to(doubt: End, stops: list[End]) -> bool:
+    """Whether a branch that gave up was walked on, and a stop found behind it: then it stops there or before.
+
+    A branch that took another way (a rule that matched or not) and gave up later may still arrive.
+    """
+    steps = doubt.steps
+    return any(len(end.steps) > len(steps) and end.steps[: len(steps)] == steps for end in stops)
 
 
 def _depends_on_addresses(end: End) -> bool:
