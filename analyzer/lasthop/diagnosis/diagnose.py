@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lasthop.bundle.model import Bundle
-from lasthop.errors import UsageError
+from lasthop.errors import NotInEvidence, UsageError
 from lasthop.facts.evidence import SourceRef
 from lasthop.facts.snapshot import Question, Snapshot
 from lasthop.facts.trace import Disposition, Finding, MissingEvidence, NotEvaluated, Sighting
@@ -98,7 +98,8 @@ def diagnose(
 ) -> Diagnosis:
     """Answers the questions, else the collector's own, else looks for failing flows itself.
 
-    Raises UsageError when an asked question names what the bundle does not have.
+    Raises UsageError when an asked question is wrong in itself; one that names what the evidence does not hold stays
+    unanswered and is listed as missing.
     """
     diagnoser = Diagnoser(snapshot, bundle, level)
     flows, dropped = walk_flows(diagnoser, questions, progress)
@@ -108,10 +109,11 @@ def diagnose(
     intended = () if origin_asked else tuple(_as_finding(flow) for flow in flows if _intended_deny(flow))
     judged = [flow for flow in flows if origin_asked or not _intended_deny(flow)]
     verdict = _overall(judged)
+    summary = _summary(verdict, judged, flows, dropped)
     missing = _missing(flows, dropped, snapshot)
     diagnosis = Diagnosis(
-        verdict, _summary(verdict, judged, flows), tuple(judged), _sorted((*findings, *intended)), not_evaluated,
-        missing, health(snapshot, bundle),
+        verdict, summary, tuple(judged), _sorted((*findings, *intended)), not_evaluated, missing,
+        health(snapshot, bundle),
     )  # fmt: skip
     return with_context(diagnosis, bundle)
 
@@ -119,20 +121,27 @@ def diagnose(
 def walk_flows(
     diagnoser: Diagnoser, questions: tuple[Question, ...] = (), progress: Progress = _silent
 ) -> tuple[list[FlowResult], list[str]]:
-    """(judged flows, most broken first; why questions of the bundle itself could not be asked)."""
-    asked = questions or diagnoser.snapshot.questions
-    if not asked:
-        asked = discover.failing_flows(diagnoser.world) or discover.samples(diagnoser.world)
+    """(judged flows, most broken first; why questions could not be asked of this evidence).
+
+    Raises UsageError where a question that was handed in is wrong in itself.
+    """
     flows: list[FlowResult] = []
     dropped: list[str] = []
-    for index, question in enumerate(asked):
-        progress("walking", index, len(asked))
-        try:
-            flows.append(diagnoser.flow(question))
-        except UsageError as error:
-            if questions:
-                raise
-            dropped.append(str(error))
+
+    def walk(asked: tuple[Question, ...]) -> None:
+        for index, question in enumerate(asked):
+            progress("walking", index, len(asked))
+            try:
+                flows.append(diagnoser.flow(question))
+            except UsageError as error:
+                if questions and not isinstance(error, NotInEvidence):
+                    raise
+                dropped.append(str(error))
+
+    asked = questions or diagnoser.snapshot.questions
+    walk(asked or discover.failing_flows(diagnoser.world))
+    if not asked and all(_intended_deny(flow) for flow in flows):
+        walk(discover.samples(diagnoser.world))
     flows.sort(key=lambda flow: ORDER.index(flow.verdict))
     return flows, dropped
 
@@ -164,9 +173,12 @@ def _overall(flows: list[FlowResult]) -> Verdict:
     return next(verdict for verdict in ORDER if verdict in verdicts)
 
 
-def _summary(verdict: Verdict, judged: list[FlowResult], flows: list[FlowResult]) -> str:
+def _summary(verdict: Verdict, judged: list[FlowResult], flows: list[FlowResult], dropped: list[str]) -> str:
+    if not flows and dropped:
+        return f"The question cannot be answered from this evidence: {dropped[0].rstrip('.')}"
     if not flows:
-        return "No flow could be judged: the bundle names none and no listening pod pair was found"
+        return ("No flow could be judged: the evidence names none and no listening pod pair was found; "
+                "ask with --from and --to")  # fmt: skip
     if not judged:
         return "The only failing flows found are denied by policies as written"
     shown = next(flow for flow in judged if flow.verdict is verdict)
