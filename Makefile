@@ -32,6 +32,7 @@ dev: system $(VENV)/.dev
 
 oracle: dev
 	$(BIN)/python -m tests.oracle.run
+	$(BIN)/python -m tests.oracle.routing.compare --cases 500
 
 samples: dev
 	$(BIN)/python -m tests.lab.samples
