@@ -16,6 +16,7 @@ from .kernel_state import USABLE_STATES, KernelState
 
 VXLAN_OVERHEAD = {4: 50, 6: 70}
 IPIP_OVERHEAD = 20
+VXLAN_NAMES = frozenset({"vxlan.calico", "vxlan-v6.calico", "flannel.1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,23 @@ def link_step(state: KernelState, packet: Packet, dev: str) -> Step | None:
 def vtep_of(state: KernelState, dev: str, mac: str) -> tuple[FdbEntry | None, str]:
     """The FDB entry that vxlan_xmit uses for `mac`: its own, else the default (00:00:00:00:00:00) entry.
 
-    ("", why) when there is none: the frame is dropped silently.
+    (None, why) when there is none: the frame is dropped silently.
     """
     for wanted in (mac, "00:00:00:00:00:00"):
         for entry in state.fdb.get((dev, wanted), ()):
             if entry.dst is not None:
                 return entry, ""
     return None, f"no FDB entry of {dev} for {mac}"
+
+
+def is_vxlan(link: Link | None) -> bool:
+    """By its kind; by the names that Calico and flannel give theirs where `ip link` was taken without -d."""
+    return link is not None and (link.kind == "vxlan" or (not link.kind and link.name in VXLAN_NAMES))
+
+
+def kinds_known(state: KernelState) -> bool:
+    """Whether a tunnel device that is not listed does not exist: all links are known, and with their kinds (-d)."""
+    return state.links_complete and any(link.kind for link in state.links.values())
 
 
 def vxlan_devices(state: KernelState, port: int | None) -> list[Link]:
@@ -91,8 +102,3 @@ def ipip_device(state: KernelState, outer_src: Ip, outer_dst: Ip) -> Link | None
 
     usable = sorted((link for link in candidates if link.up and rank(link) >= 0), key=rank, reverse=True)
     return usable[0] if usable else None
-
-
-def egress_mtu(state: KernelState, dev: str, route_mtu: int | None) -> int | None:
-    """dst_mtu: the route's own MTU when it has one, else the interface's."""
-    return route_mtu if route_mtu else state.mtu(dev)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from ipaddress import ip_network
 
 from lasthop.facts.evidence import Complete, SourceRef
 from lasthop.facts.network import Ip, Link
@@ -22,6 +24,7 @@ from .tunnels import fresh, ipip_outer, vxlan_outer
 from .walk import WIRE, End, Walk, lost, stop
 from .world import HOST, Place, PodPlace, World
 
+WIREGUARD_NAMES = frozenset({"wireguard.cali", "wg-v6.cali"})
 UNDERLAY = "the underlay forwards what is addressed to a collected node"
 
 
@@ -53,11 +56,11 @@ class Transmitter:
         target = decision.gateway or walk.packet.dst
         if state.name != HOST:
             yield from self._pod_to_host(walk, state, dev, target)
-        elif link is not None and link.kind == "vxlan":
+        elif link is not None and links.is_vxlan(link):
             yield from self._vxlan(walk, state, link, target)
         elif link is not None and (link.kind == "ipip" or link.link_type == "ipip"):
             yield from self._ipip(walk, state, link, target)
-        elif link is not None and link.kind == "wireguard":
+        elif link is not None and (link.kind == "wireguard" or (not link.kind and link.name in WIREGUARD_NAMES)):
             yield lost(walk, Step("encap", Outcome.UNKNOWN, f"{dev} is WireGuard: which peer takes the packet is not "
                                   "modelled yet", (link.source,), where=dev))  # fmt: skip
         elif self._workload(state, dev, walk.packet.dst) is not None:
@@ -76,16 +79,18 @@ class Transmitter:
         link = state.links.get(dev)
         if link is None or link.kind not in ("veth", "") or link.peer_ifindex is None:
             return None
+        return self._pairs.get((state.node, link.ifindex, link.peer_ifindex))
+
+    @cached_property
+    def _pairs(self) -> dict[tuple[str, int | None, int | None], PodPlace]:
+        """(node, index of the host's side, index of the pod's side) of every collected pod's interfaces."""
+        found: dict[tuple[str, int | None, int | None], PodPlace] = {}
         for place in self.world.pods.values():
-            if place.node != state.node or not place.collected:
-                continue
-            pod_state = self.world.state(place.node, f"pod:{place.name}")
-            if pod_state is None:
-                continue
-            for inside in pod_state.links.values():
-                if inside.ifindex == link.peer_ifindex and inside.peer_ifindex == link.ifindex:
-                    return place
-        return None
+            pod = self.world.state(place.node, f"pod:{place.name}") if place.collected else None
+            for inside in pod.links.values() if pod is not None else ():
+                if inside.peer_ifindex is not None:
+                    found.setdefault((place.node, inside.peer_ifindex, inside.ifindex), place)
+        return found
 
     # veth
 
@@ -325,6 +330,10 @@ class Transmitter:
                                           where=f"neighbour {target} dev {dev}", before=packet,
                                           disposition=Disposition.WRONG_VNI_OR_MAC))  # fmt: skip
                     return
+            if len({place.node for place in others}) > 1 and owner is not None:
+                detail = f"{target} is at {found.mac}, which several nodes have"
+                yield lost(walk, Step("neighbour", Outcome.UNKNOWN, detail, (found.entry.source,), where=dev))
+                return
             if others and owner is not None:
                 detail = f"{target} is at {found.mac}, which is {others[0].node}'s {others[0].dev}"
                 walk = walk.step(Step("neighbour", Outcome.INFO, detail, (found.entry.source,),
@@ -339,6 +348,12 @@ class Transmitter:
             yield lost(walk, step)
             walk = walk.doubt(step)
         if owner is not None:
+            if not _on_link(state, dev, target):
+                step = Step("neighbour", Outcome.UNKNOWN, f"{target} is in no subnet of {dev}: whether it answers there "
+                            "is not known", where=f"neighbour {target} dev {dev}",
+                            decides=f"ip{target.version}_neigh")  # fmt: skip
+                yield lost(walk, step)
+                walk = walk.doubt(step)
             yield self._arrive(walk, owner, dev)
             return
         yield from self._beyond(walk, state, dev, target)
@@ -390,6 +405,11 @@ class Transmitter:
         step = Step("wire", Outcome.UNKNOWN, detail, (link.source,) if link is not None else (), where=dev,
                     before=walk.packet, disposition=Disposition.LEFT_EVIDENCE, decides=decides)  # fmt: skip
         yield End(Disposition.LEFT_EVIDENCE, walk.step(step).close(dev))
+
+
+def _on_link(state: KernelState, dev: str, target: Ip) -> bool:
+    """Whether an address of `dev` has `target` in its subnet, so that both are on one segment."""
+    return any(target in ip_network(f"{a.ip}/{a.prefixlen}", strict=False) for a in state.addresses(dev, target.version))
 
 
 def _crossed(packet: Packet) -> Packet:

@@ -16,8 +16,8 @@ from lasthop.facts.trace import Disposition, Encapsulation, Outcome, Packet, Ste
 
 from .fib import whole
 from .kernel_state import KernelState
-from .links import IPIP_OVERHEAD, VXLAN_OVERHEAD, ipip_device, vxlan_devices
-from .walk import End, Walk, stop
+from .links import IPIP_OVERHEAD, VXLAN_OVERHEAD, ipip_device, kinds_known, vxlan_devices
+from .walk import End, Walk, lost, stop
 
 
 def fresh(packet: Packet) -> Packet:
@@ -51,16 +51,12 @@ def decapsulate(walk: Walk, state: KernelState) -> Iterator[Walk | End]:
     outer = walk.packet
     carried = outer.encaps[-1]
     inner = replace(fresh(walk.inner[-1]), mark=outer.mark, iif="", oif="", local_out=False)
-    if not state.links_complete and not state.links:
-        step = Step("decap", Outcome.UNKNOWN, "the links of the node are not known", before=outer, decides="ip_link")
-        yield End(Disposition.INSUFFICIENT_EVIDENCE, walk.step(step).close())
-        return
     if carried.kind == "vxlan":
         chosen = _vxlan_receiver(state, outer, carried)
     else:
         chosen = _ipip_receiver(state, outer)
     if isinstance(chosen, Step):
-        yield stop(walk, chosen)
+        yield stop(walk, chosen) if chosen.outcome is Outcome.STOP else lost(walk, chosen)
         return
     step = Step("decap", Outcome.PASS, f"{chosen.name} takes the {carried.kind} packet", (chosen.source,),
                 where=chosen.name, before=outer, after=inner)  # fmt: skip
@@ -71,9 +67,15 @@ def _refused(detail: str, outer: Packet, sources: tuple[SourceRef, ...], disposi
     return Step("decap", Outcome.STOP, detail, sources, where=where, before=outer, disposition=disposition)
 
 
+def _not_shown(what: str, outer: Packet, sources: tuple[SourceRef, ...] = ()) -> Step:
+    return Step("decap", Outcome.UNKNOWN, f"{what} is not known", sources, before=outer, decides="ip_link")
+
+
 def _vxlan_receiver(state: KernelState, outer: Packet, carried: Encapsulation) -> Link | Step:
     listening = vxlan_devices(state, outer.dport)
     links = whole(state.netns.links)
+    if not listening and not kinds_known(state):
+        return _not_shown(f"which device of {state.node} takes VXLAN", outer, links)
     if not listening:
         others = [link for link in state.links.values() if link.kind == "vxlan"]
         if others:
@@ -82,6 +84,8 @@ def _vxlan_receiver(state: KernelState, outer: Packet, carried: Encapsulation) -
         detail = f"there is no VXLAN device for UDP {outer.dport}"
         return _refused(detail, outer, links, Disposition.LINK_DOWN, "vxlan")
     same = [link for link in listening if link.vxlan_id == carried.vni]
+    if not same and (carried.vni is None or any(link.vxlan_id is None for link in listening)):
+        return _not_shown(f"the VNI of {listening[0].name}", outer, (listening[0].source,))
     if not same:
         detail = f"VNI {carried.vni} arrives, {listening[0].name} has {listening[0].vxlan_id}"
         return _refused(detail, outer, (listening[0].source,), Disposition.WRONG_VNI_OR_MAC, listening[0].name)
@@ -98,7 +102,9 @@ def _ipip_receiver(state: KernelState, outer: Packet) -> Link | Step:
     link = ipip_device(state, outer.src, outer.dst)
     if link is not None:
         return link
-    down = [candidate for candidate in state.links.values() if candidate.kind == "ipip"]
+    down = [candidate for candidate in state.links.values() if "ipip" in (candidate.kind, candidate.link_type)]
+    if any(not candidate.flags for candidate in down) or (not down and not kinds_known(state)):
+        return _not_shown(f"which device of {state.node} takes IPIP", outer, whole(state.netns.links))
     if down:
         return _refused(f"{down[0].name} is down: ICMP protocol 4 unreachable", outer, (down[0].source,),
                         Disposition.LINK_DOWN, down[0].name)  # fmt: skip
