@@ -106,5 +106,7 @@ def decode(data: bytes, line_limit: int) -> str:
         text = text.replace("\r\n", "\n")
     if len(text) > line_limit and text.lstrip()[:1] not in ("{", "["):
         # JSON may be one long line; any other line of this length is no output of the tools that are read here
-        text = "\n".join(line[:line_limit] for line in text.split("\n"))
+        lines = text.split("\n")
+        if max(map(len, lines)) > line_limit:
+            text = "\n".join(line[:line_limit] for line in lines)
     return text

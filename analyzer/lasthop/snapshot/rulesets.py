@@ -53,8 +53,11 @@ def _marked(place: Place, evidence: Evidence[Ruleset], backend: str) -> Evidence
         from lasthop.parsers.iptables import LazyRuleset
         from lasthop.parsers.nft import native_rules
 
+        def parse(text: str, path: str) -> ParseResult[frozenset[tuple[int, str, str, int]]]:
+            return ParseResult((native_rules(text),), (), 0)
+
         for artifact in place.artifacts.get("nft_ruleset", ()):
-            native = native_rules(place.reader.text(artifact))
+            (native,) = place.reader.parse(artifact, "native rules", parse).values
             for found in evidence.values:
                 if isinstance(found, LazyRuleset):
                     found.mark_native(native)
