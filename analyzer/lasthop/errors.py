@@ -15,6 +15,10 @@ class UsageError(LasthopError):
     """The question cannot be asked like this: a bad port, an unknown pod, options that exclude each other."""
 
 
+class NotInEvidence(UsageError):
+    """The question is well formed, but what it names is not in this evidence, which may be incomplete."""
+
+
 class BundleError(LasthopError):
     """No member of the bundle is readable, or the bundle was refused as unsafe."""
 

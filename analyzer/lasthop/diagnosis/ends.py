@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from lasthop.errors import UsageError
+from lasthop.errors import NotInEvidence, UsageError
 from lasthop.facts.kube import Service
 from lasthop.facts.network import Ip
 from lasthop.facts.snapshot import Question, Snapshot
@@ -26,7 +26,8 @@ class FlowEnds:
 
 
 def resolve(world: World, question: Question) -> FlowEnds:
-    """Raises UsageError with a sentence when an end cannot be found or a port is needed and cannot be derived."""
+    """Raises NotInEvidence when an end cannot be found, UsageError when a port is needed and cannot be derived; both
+    with a sentence."""
     dst = endpoint(world, question.dst, None)
     family = dst.ip.version if dst.ip is not None else 4
     src = endpoint(world, question.src, family)
@@ -50,7 +51,7 @@ def endpoint(world: World, text: str, family: int | None) -> Endpoint:
     if "/" in text:
         place = world.pods.get(text)
         if place is None:
-            raise UsageError(f"pod {text} is not in the bundle.")
+            raise NotInEvidence(f"pod {text} is not in the bundle.")
         ip = _of_family(place.ips, family)
         return Endpoint("pod", text, ip, place.node, place.interface)
     return of_address(world, ip_address(text))
@@ -102,13 +103,13 @@ def _node(world: World, name: str, family: int | None) -> Endpoint:
         own = tuple(ip for ip, place in world.host_addresses.items() if place.node == name)
         if own:
             return Endpoint("node", name, _of_family(own, family), name)
-    raise UsageError(f"node {name} has no address in the bundle.")
+    raise NotInEvidence(f"node {name} has no address in the bundle.")
 
 
 def _service(snapshot: Snapshot, name: str, family: int | None) -> Endpoint:
     service = find_service(snapshot, name)
     if service is None:
-        raise UsageError(f"service {name} is not in the bundle.")
+        raise NotInEvidence(f"service {name} is not in the bundle.")
     if not service.cluster_ips:
         raise UsageError(f"service {name} is headless: name one of its pods.")
     return Endpoint("service", name, _of_family(service.cluster_ips, family))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from ipaddress import IPv4Address
 
 from lasthop.facts.network import Ip
 from lasthop.facts.trace import Choice, Disposition, Hop, Outcome, Packet, Step, Trace
@@ -13,6 +14,7 @@ from lasthop.sim.walk import WIRE, End, Result, Walk, lost, outcomes
 from lasthop.sim.world import HOST, World
 
 from .ends import FlowEnds
+from .result import Endpoint
 
 EPHEMERAL_PORT = 54321
 SMALL = 60
@@ -54,18 +56,34 @@ class FlowWalker:
         self.tracer = tracer
 
     def walk(self, ends: FlowEnds) -> tuple[Walked, ...]:
-        """One Walked for every choice that the kernel really has (backends, ECMP next hops)."""
+        """One Walked for every choice that the kernel really has (backends, ECMP next hops).
+
+        An end whose address is not in the evidence cannot be walked: one undecided leg says so.
+        """
+        for end in (ends.src, ends.dst):
+            if end.ip is None:
+                return (self._nowhere(ends, end),)
         packet = self._first_packet(ends)
         results = outcomes(self._launch(ends, packet, {}))
         return tuple(self._continue(ends, result) for result in results)
 
+    def _nowhere(self, ends: FlowEnds, end: Endpoint) -> Walked:
+        """The flow of an end without a known address: it ends before its first stage, undecided."""
+        known = ends.src.ip or ends.dst.ip or IPv4Address(0)
+        packet = Packet(known.version, ends.proto, known, known)
+        netns = f"pod:{ends.src.name}" if ends.src.kind == "pod" else HOST
+        step = Step("netns", Outcome.UNKNOWN, f"the address of {end.kind} {end.name} is not in the evidence",
+                    decides=f"pod {end.name}" if end.kind == "pod" else "")  # fmt: skip
+        result = outcomes([lost(Walk(packet, ends.src.node, netns), step)])[0]
+        return Walked(result.choices, result.share, self._leg(ends, result, "request", FIRST))
+
     def _first_packet(self, ends: FlowEnds) -> Packet:
-        assert ends.dst.ip is not None
-        src = ends.src.ip if ends.src.ip is not None else ends.dst.ip
+        src, dst = ends.src.ip, ends.dst.ip
+        assert src is not None and dst is not None  # walk() asked
         icmp = ends.proto in ("icmp", "icmpv6")
         echo = 8 if ends.proto == "icmp" else 128
         return Packet(
-            ends.dst.ip.version, ends.proto, src, ends.dst.ip, sport=None if icmp else EPHEMERAL_PORT,
+            dst.version, ends.proto, src, dst, sport=None if icmp else EPHEMERAL_PORT,
             dport=None if icmp else ends.port, tcp_flags=frozenset({"SYN"}) if ends.proto == "tcp" else frozenset(),
             icmp_type=echo if icmp else None, icmp_code=0 if icmp else None, icmp_id=1 if icmp else None,
             length=SMALL if ends.proto == "tcp" else 84,
