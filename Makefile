@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 SAMPLE ?= pod-route-missing
 CASE = samples/$(SAMPLE)
 DEBIAN := iproute2 iptables nftables ipset conntrack tcpdump bird2 busybox-static mksh dash bash shellcheck chromium \
-	tshark kubernetes-client ethtool zstd xz-utils procps psmisc util-linux kmod
+	tshark ethtool zstd xz-utils procps psmisc util-linux kmod
 APT := DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
@@ -88,6 +88,7 @@ system:
 	missing=; for one in $(DEBIAN); do \
 	    dpkg-query -W -f '$${Status}' $$one 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$one"; \
 	done; \
+	command -v kubectl >/dev/null || missing="$$missing kubernetes-client"; \
 	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ]; then \
 	    echo "Installing$$missing"; \
