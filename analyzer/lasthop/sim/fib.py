@@ -22,6 +22,8 @@ MAIN, LOCAL, DEFAULT = 254, 255, 253
 NAMED_TABLES = {"main": MAIN, "local": LOCAL, "default": DEFAULT}
 PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58, "ipv6-icmp": 58, "sctp": 132, "ipip": 4}
 
+NO_MARK = Mark()
+
 TableKey = int | str
 
 
@@ -33,7 +35,7 @@ class FlowKey:
     src: Ip | None = None
     iif: str = "lo"
     oif: str = ""
-    mark: Mark = Mark()
+    mark: Mark = NO_MARK
     tos: int = 0
     proto: str = ""
     sport: int | None = None
@@ -105,9 +107,7 @@ class Fib:
             for prefixes in lengths.values():
                 for same in prefixes.values():
                     same.sort(key=lambda route: (-route.tos, route.metric))
-        self._nexthop_objects: dict[int, NexthopObject] = {
-            entry.id: entry for entry in netns.nexthop_objects.values
-        }
+        self._nexthop_objects: dict[int, NexthopObject] = {entry.id: entry for entry in netns.nexthop_objects.values}
         self._sysctls = {
             entry.key: entry.value
             for entry in netns.sysctls.values
@@ -197,9 +197,8 @@ class Fib:
             return False
         if rule.dst is not None and rule.dst.prefixlen and flow.dst not in rule.dst:
             return False
-        if rule.src is not None and rule.src.prefixlen:
-            if flow.src is None or flow.src not in rule.src:
-                return False
+        if rule.src is not None and rule.src.prefixlen and (flow.src is None or flow.src not in rule.src):
+            return False
         if rule.tos and rule.tos != flow.tos & 0x1E:
             return False
         if rule.ipproto and rule.ipproto != flow.proto:
@@ -320,7 +319,6 @@ class Fib:
                 return route.type == "local"
         return False
 
-
     def lookup_local(self, ip: Ip) -> tuple[str, frozenset[str]] | None:
         """(address type, devices) of `ip` as __inet_dev_addr_type sees it: the local table alone decides.
 
@@ -338,8 +336,10 @@ class Fib:
 
 
 def _covers(touches: str, dst: Ip, table: TableKey) -> int | None:
-    """Length of the doubtful prefix when it covers dst, else None. `touches` is a prefix, "default", or "table <id>" for
-    a table that was not collected."""
+    """Length of the doubtful prefix when it covers dst, else None.
+
+    `touches` is a prefix, "default", or "table <id>" for a table that was not collected.
+    """
     text = touches.split()[0]
     if text == "default":
         return 0

@@ -115,11 +115,8 @@ class KernelState:
         value = self.conf(family, dev, "forwarding")
         if value is not None:
             return value != 0
-        if family == 4:
-            # Writing ip_forward sets every interface's value, so an unread interface follows it unless set since.
-            if self.sysctl("net.ipv4.ip_forward") == "0":
-                return False
-        return None
+        # Writing ip_forward sets every interface's value, so an unread interface follows it unless set since.
+        return False if family == 4 and self.sysctl("net.ipv4.ip_forward") == "0" else None
 
     @cached_property
     def neighbours(self) -> dict[tuple[str, Ip], Neighbour]:

@@ -41,9 +41,14 @@ def resolve(state: KernelState, packet: Packet, dev: str, target: Ip) -> Resolut
         return Resolution(Step("neighbour", Outcome.PASS, detail, (entry.source,), where=dev), entry.mac.lower(), entry)
     if entry is not None and entry.state in ("FAILED", "INCOMPLETE"):
         step = Step(
-            "neighbour", Outcome.STOP, f"{target} did not answer on {dev}: {entry.state}", (entry.source,),
-            where=f"neighbour {target} dev {dev}", before=packet, disposition=Disposition.NEIGHBOUR_FAILED,
-        )  # fmt: skip
+            "neighbour",
+            Outcome.STOP,
+            f"{target} did not answer on {dev}: {entry.state}",
+            (entry.source,),
+            where=f"neighbour {target} dev {dev}",
+            before=packet,
+            disposition=Disposition.NEIGHBOUR_FAILED,
+        )
         return Resolution(step, "", entry, True)
     return Resolution(None, "", entry)
 
@@ -58,8 +63,9 @@ def link_step(state: KernelState, packet: Packet, dev: str) -> Step | None:
     if usable is None:
         return Step("link", Outcome.UNKNOWN, f"the state of {dev} is not known", sources, where=dev, decides="ip_link")
     words = "does not exist" if link is None else "is down" if not link.up else "has no carrier"
-    return Step("link", Outcome.STOP, f"{dev} {words}", sources, where=dev, before=packet,
-                disposition=Disposition.LINK_DOWN)  # fmt: skip
+    return Step(
+        "link", Outcome.STOP, f"{dev} {words}", sources, where=dev, before=packet, disposition=Disposition.LINK_DOWN
+    )
 
 
 def vtep_of(state: KernelState, dev: str, mac: str) -> tuple[FdbEntry | None, str]:
@@ -90,7 +96,7 @@ def vxlan_devices(state: KernelState, port: int | None) -> list[Link]:
 
 
 def ipip_device(state: KernelState, outer_src: Ip, outer_dst: Ip) -> Link | None:
-    """ip_tunnel_lookup: exact remote+local, remote only, local only, then the fallback device; only those that are up."""
+    """ip_tunnel_lookup: exact remote and local, remote only, local only, then the fallback device; only those up."""
     candidates = [link for link in state.links.values() if link.kind == "ipip" or link.link_type == "ipip"]
 
     def rank(link: Link) -> int:

@@ -24,9 +24,14 @@ def deliver(state: KernelState, packet: Packet, asked: bool = False) -> Step:
     if packet.proto in ("icmp", "icmpv6"):
         ignore = state.sysctl("net.ipv4.icmp_echo_ignore_all")
         if packet.family == 4 and packet.icmp_type == 8 and ignore == "1":
-            return Step("listener", Outcome.STOP, "net.ipv4.icmp_echo_ignore_all = 1",
-                        state.sysctl_source("net.ipv4.icmp_echo_ignore_all"), before=packet,
-                        disposition=Disposition.NO_LISTENER)  # fmt: skip
+            return Step(
+                "listener",
+                Outcome.STOP,
+                "net.ipv4.icmp_echo_ignore_all = 1",
+                state.sysctl_source("net.ipv4.icmp_echo_ignore_all"),
+                before=packet,
+                disposition=Disposition.NO_LISTENER,
+            )
         return Step("listener", Outcome.PASS, "answered by the kernel", before=packet)
     if packet.dport is None or packet.proto in NO_PORTS:
         return Step("listener", Outcome.UNKNOWN, f"what takes {packet.proto} is not known", before=packet)
@@ -34,8 +39,14 @@ def deliver(state: KernelState, packet: Packet, asked: bool = False) -> Step:
         return Step("listener", Outcome.PASS, "a process is supposed to listen", before=packet)
     sockets = state.netns.sockets
     if isinstance(sockets, Absent):
-        return Step("listener", Outcome.UNKNOWN, f"sockets: {sockets.reason.value}", before=packet,
-                    where=f"{packet.proto}/{packet.dport}", decides="ss_listen")  # fmt: skip
+        return Step(
+            "listener",
+            Outcome.UNKNOWN,
+            f"sockets: {sockets.reason.value}",
+            before=packet,
+            where=f"{packet.proto}/{packet.dport}",
+            decides="ss_listen",
+        )
     same_port = [
         socket
         for socket in sockets.values
@@ -47,24 +58,61 @@ def deliver(state: KernelState, packet: Packet, asked: bool = False) -> Step:
         socket = sure[0]
         if packet.proto == "tcp" and socket.recv_q and socket.send_q and socket.recv_q > socket.send_q:
             detail = f"the accept queue of {socket.port} is full ({socket.recv_q} > {socket.send_q})"
-            return Step("listener", Outcome.STOP, detail, (socket.source,), before=packet,
-                        where=f"{packet.proto}/{packet.dport}", disposition=Disposition.LISTEN_OVERFLOW)  # fmt: skip
+            return Step(
+                "listener",
+                Outcome.STOP,
+                detail,
+                (socket.source,),
+                before=packet,
+                where=f"{packet.proto}/{packet.dport}",
+                disposition=Disposition.LISTEN_OVERFLOW,
+            )
         who = f" ({socket.process})" if socket.process else ""
-        return Step("listener", Outcome.PASS, f"{packet.proto}/{packet.dport} listens{who}", (socket.source,),
-                    where=f"{packet.proto}/{packet.dport}")  # fmt: skip
+        return Step(
+            "listener",
+            Outcome.PASS,
+            f"{packet.proto}/{packet.dport} listens{who}",
+            (socket.source,),
+            where=f"{packet.proto}/{packet.dport}",
+        )
     if taking:
-        return Step("listener", Outcome.UNKNOWN, "whether the IPv6 socket takes IPv4 (v6only) is not known",
-                    (taking[0].source,), before=packet, decides="ss_listen")  # fmt: skip
+        return Step(
+            "listener",
+            Outcome.UNKNOWN,
+            "whether the IPv6 socket takes IPv4 (v6only) is not known",
+            (taking[0].source,),
+            before=packet,
+            decides="ss_listen",
+        )
     if not isinstance(sockets, Complete):
-        return Step("listener", Outcome.UNKNOWN, f"sockets are only partly known: {sockets.why}", before=packet,
-                    decides="ss_listen")  # fmt: skip
+        return Step(
+            "listener",
+            Outcome.UNKNOWN,
+            f"sockets are only partly known: {sockets.why}",
+            before=packet,
+            decides="ss_listen",
+        )
     if same_port:
         other = same_port[0]
         detail = f"{packet.proto}/{packet.dport} listens on {other.ip}, not on {packet.dst}"
-        return Step("listener", Outcome.STOP, detail, tuple(s.source for s in same_port[:3]), before=packet,
-                    where=f"{packet.proto}/{packet.dport}", disposition=Disposition.NO_LISTENER)  # fmt: skip
-    return Step("listener", Outcome.STOP, f"nothing listens on {packet.proto}/{packet.dport}", whole(sockets),
-                before=packet, where=f"{packet.proto}/{packet.dport}", disposition=Disposition.NO_LISTENER)  # fmt: skip
+        return Step(
+            "listener",
+            Outcome.STOP,
+            detail,
+            tuple(s.source for s in same_port[:3]),
+            before=packet,
+            where=f"{packet.proto}/{packet.dport}",
+            disposition=Disposition.NO_LISTENER,
+        )
+    return Step(
+        "listener",
+        Outcome.STOP,
+        f"nothing listens on {packet.proto}/{packet.dport}",
+        whole(sockets),
+        before=packet,
+        where=f"{packet.proto}/{packet.dport}",
+        disposition=Disposition.NO_LISTENER,
+    )
 
 
 def _waits(socket: Socket, proto: str) -> bool:

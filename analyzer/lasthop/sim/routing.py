@@ -1,7 +1,7 @@
 """Routing decisions of one netns: what happens to a received packet, and to one that the netns itself sends.
 
 Sources: net/ipv4/route.c (ip_route_input_slow, __mkroute_input, ip_route_output_key_hash_rcu), net/ipv4/fib_frontend.c
-(fib_validate_source, __fib_validate_source). IPv6 has no reverse-path sysctl; its input checks are net/ipv6/ip6_input.c.
+(fib_validate_source, __fib_validate_source). IPv6 has no reverse-path sysctl; its input checks: net/ipv6/ip6_input.c.
 """
 
 from __future__ import annotations
@@ -58,9 +58,14 @@ def _failed(lookup: Lookup, packet: Packet) -> Step:
     disposition, words = FAILURES[lookup.type]
     text = route_text(lookup) if lookup.route is not None else words
     return Step(
-        "route", Outcome.STOP, f"{packet.dst}: {text}", lookup.sources, where=str(lookup.route.dst if lookup.route else
-        packet.dst), before=packet, disposition=disposition,
-    )  # fmt: skip
+        "route",
+        Outcome.STOP,
+        f"{packet.dst}: {text}",
+        lookup.sources,
+        where=str(lookup.route.dst if lookup.route else packet.dst),
+        before=packet,
+        disposition=disposition,
+    )
 
 
 def _unknown(stage: str, why: str, decides: str, packet: Packet, sources: tuple[SourceRef, ...] = ()) -> Decision:
@@ -102,8 +107,9 @@ def route_input(state: KernelState, packet: Packet, dev: str) -> tuple[Decision,
         step = Step("route", Outcome.PASS, _via(packet.dst, hop, found), found.sources, where=route_text(found))
         unknown = verdict == "unknown" or gate is not None
         kind = "unknown" if unknown else "forward"
-        decisions.append(Decision(kind, (*steps, step), hop.dev, hop.via, found.route, None, share,
-                                  len(found.nexthops)))  # fmt: skip
+        decisions.append(
+            Decision(kind, (*steps, step), hop.dev, hop.via, found.route, None, share, len(found.nexthops))
+        )
     return tuple(decisions)
 
 
@@ -123,9 +129,14 @@ def _forwarding_step(state: KernelState, packet: Packet, dev: str, forwarding: b
     if forwarding is None:
         return Step("forwarding", Outcome.UNKNOWN, f"{key} is not known", before=packet, where=key, decides="sysctl")
     return Step(
-        "forwarding", Outcome.STOP, f"{key} = 0: packets received on {dev} are not forwarded", sources, where=key,
-        before=packet, disposition=Disposition.NOT_FORWARDING,
-    )  # fmt: skip
+        "forwarding",
+        Outcome.STOP,
+        f"{key} = 0: packets received on {dev} are not forwarded",
+        sources,
+        where=key,
+        before=packet,
+        disposition=Disposition.NOT_FORWARDING,
+    )
 
 
 def _martian(state: KernelState, packet: Packet, dev: str) -> Decision | None:
@@ -166,17 +177,22 @@ def _source_check(state: KernelState, packet: Packet, dev: str, oif: str) -> tup
         if own and accept_local is False:
             return (_own_source(state, packet, dev),), "drop"
         if own:
-            step = Step("rp_filter", Outcome.UNKNOWN, f"accept_local of {dev} is not known", before=packet, where=dev,
-                        decides="sysctl")  # fmt: skip
+            step = Step(
+                "rp_filter",
+                Outcome.UNKNOWN,
+                f"accept_local of {dev} is not known",
+                before=packet,
+                where=dev,
+                decides="sysctl",
+            )
             return (step,), "unknown"
         if own is None:
-            step = Step("rp_filter", Outcome.UNKNOWN, "the node's own addresses are not known", before=packet,
-                        decides="ip_addr")  # fmt: skip
+            step = Step(
+                "rp_filter", Outcome.UNKNOWN, "the node's own addresses are not known", before=packet, decides="ip_addr"
+            )
             return (step,), "unknown"
         return (), "pass"
-    results = {
-        level: _full_check(state, packet, dev, oif, level, bool(accept_local)) for level in _levels(rp_filter)
-    }
+    results = {level: _full_check(state, packet, dev, oif, level, bool(accept_local)) for level in _levels(rp_filter)}
     truths = {result.truth for result in results.values()}
     if truths == {Truth.YES}:
         return (), "pass"
@@ -185,14 +201,25 @@ def _source_check(state: KernelState, packet: Packet, dev: str, oif: str) -> tup
         if state.owns(packet.src):
             return (_own_source(state, packet, dev),), "drop"
         step = Step(
-            "rp_filter", Outcome.STOP, f"rp_filter {'1' if rp_filter == 1 else rp_filter or 0} on {dev}: {why}",
-            (*sources, *_reverse_sources(state, packet)), where=f"net.ipv4.conf.{dev}.rp_filter", before=packet,
+            "rp_filter",
+            Outcome.STOP,
+            f"rp_filter {'1' if rp_filter == 1 else rp_filter or 0} on {dev}: {why}",
+            (*sources, *_reverse_sources(state, packet)),
+            where=f"net.ipv4.conf.{dev}.rp_filter",
+            before=packet,
             disposition=Disposition.RPF_FAILED,
-        )  # fmt: skip
+        )
         return (step,), "drop"
     why = next((result.why for result in results.values() if result.truth is not Truth.YES), "")
-    step = Step("rp_filter", Outcome.UNKNOWN, why or f"rp_filter of {dev} is not known", sources, before=packet,
-                where=dev, decides="sysctl")  # fmt: skip
+    step = Step(
+        "rp_filter",
+        Outcome.UNKNOWN,
+        why or f"rp_filter of {dev} is not known",
+        sources,
+        before=packet,
+        where=dev,
+        decides="sysctl",
+    )
     return (step,), "unknown"
 
 
@@ -204,18 +231,21 @@ def _own_source(state: KernelState, packet: Packet, dev: str) -> Step:
     address = state.address_devs.get(packet.src)
     sources = (address.source,) if address is not None else whole(state.netns.routes)
     return Step(
-        "rp_filter", Outcome.STOP, f"source {packet.src} is an address of this netns itself and accept_local is off",
-        sources, where=dev, before=packet, disposition=Disposition.MARTIAN,
-    )  # fmt: skip
+        "rp_filter",
+        Outcome.STOP,
+        f"source {packet.src} is an address of this netns itself and accept_local is off",
+        sources,
+        where=dev,
+        before=packet,
+        disposition=Disposition.MARTIAN,
+    )
 
 
 def _reverse_sources(state: KernelState, packet: Packet) -> tuple[SourceRef, ...]:
     return state.fib(4).lookup(FlowKey(packet.src, packet.dst, iif="lo")).sources
 
 
-def _full_check(
-    state: KernelState, packet: Packet, dev: str, oif: str, rpf: int, accept_local: bool
-) -> MatchResult:
+def _full_check(state: KernelState, packet: Packet, dev: str, oif: str, rpf: int, accept_local: bool) -> MatchResult:
     """__fib_validate_source for one value of rp_filter. YES passes."""
     fib = state.fib(4)
     vmark = state.conf_or(dev, "src_valid_mark")
@@ -251,9 +281,7 @@ def reverse_path(
     """xt_rpfilter (net/ipv4/netfilter/ipt_rpfilter.c): YES when the reverse path check succeeds."""
     dev = packet.iif
     found = state.fib(packet.family).lookup(
-        FlowKey(
-            packet.src, packet.dst, mark=packet.mark if validmark else type(packet.mark)(), tos=packet.tos, uid=0
-        )
+        FlowKey(packet.src, packet.dst, mark=packet.mark if validmark else type(packet.mark)(), tos=packet.tos, uid=0)
     )
     if found.type == "unknown":
         return MatchResult(Truth.UNKNOWN, found.why, found.decides)
@@ -282,8 +310,7 @@ def route_output(state: KernelState, packet: Packet, oif: str = "") -> tuple[Dec
     for hop, share in found.nexthops:
         step = Step("route", Outcome.PASS, _via(packet.dst, hop, found), found.sources, where=route_text(found))
         src = source_address(state, found.route, hop, packet.dst)
-        decisions.append(Decision("forward", (step,), hop.dev, hop.via, found.route, src, share,
-                                  len(found.nexthops)))  # fmt: skip
+        decisions.append(Decision("forward", (step,), hop.dev, hop.via, found.route, src, share, len(found.nexthops)))
     return tuple(decisions)
 
 

@@ -23,27 +23,55 @@ from .walk import End, Walk, lost, stop
 def fresh(packet: Packet) -> Packet:
     """The packet without its conntrack reference: after encapsulation, decapsulation and netns crossing."""
     return replace(
-        packet, ctstate="", ctdir="original", ctstatus=frozenset(), ct_original=None, ct_reply=None,
+        packet,
+        ctstate="",
+        ctdir="original",
+        ctstatus=frozenset(),
+        ct_original=None,
+        ct_reply=None,
         ctmark=type(packet.ctmark)(),
-    )  # fmt: skip
+    )
+
+
+def crossed(packet: Packet) -> Packet:
+    """What a packet keeps when it leaves a netns: headers only."""
+    return replace(fresh(packet), mark=type(packet.mark)(), iif="", oif="", local_out=False)
 
 
 def vxlan_outer(inner: Packet, link: Link, local: Ip, remote: Ip, vni: int, port: int, mac: str) -> Packet:
     """The outer UDP packet: DF clear unless the device asks for it, source port from a hash of the inner flow."""
     carried = Encapsulation("vxlan", inner.src, inner.dst, vni, port, link.mac.lower(), mac)
     return Packet(
-        local.version, "udp", local, remote, sport=49152, dport=port, length=inner.length + VXLAN_OVERHEAD[
-            local.version], df=False, ttl=64, mark=inner.mark, encaps=(*inner.encaps, carried), local_out=True,
-    )  # fmt: skip
+        local.version,
+        "udp",
+        local,
+        remote,
+        sport=49152,
+        dport=port,
+        length=inner.length + VXLAN_OVERHEAD[local.version],
+        df=False,
+        ttl=64,
+        mark=inner.mark,
+        encaps=(*inner.encaps, carried),
+        local_out=True,
+    )
 
 
 def ipip_outer(inner: Packet, link: Link, local: Ip, remote: Ip) -> Packet:
     """The outer protocol-4 packet: DF and TTL inherited from the inner one (tunnel_pmtudisc off, ttl inherit)."""
     carried = Encapsulation("ipip", inner.src, inner.dst)
     return Packet(
-        4, "ipencap", local, remote, length=inner.length + IPIP_OVERHEAD, df=inner.df or bool(link.tunnel_pmtudisc),
-        ttl=link.tunnel_ttl or inner.ttl, mark=inner.mark, encaps=(*inner.encaps, carried), local_out=True,
-    )  # fmt: skip
+        4,
+        "ipencap",
+        local,
+        remote,
+        length=inner.length + IPIP_OVERHEAD,
+        df=inner.df or bool(link.tunnel_pmtudisc),
+        ttl=link.tunnel_ttl or inner.ttl,
+        mark=inner.mark,
+        encaps=(*inner.encaps, carried),
+        local_out=True,
+    )
 
 
 def decapsulate(walk: Walk, state: KernelState) -> Iterator[Walk | End]:
@@ -58,8 +86,15 @@ def decapsulate(walk: Walk, state: KernelState) -> Iterator[Walk | End]:
     if isinstance(chosen, Step):
         yield stop(walk, chosen) if chosen.outcome is Outcome.STOP else lost(walk, chosen)
         return
-    step = Step("decap", Outcome.PASS, f"{chosen.name} takes the {carried.kind} packet", (chosen.source,),
-                where=chosen.name, before=outer, after=inner)  # fmt: skip
+    step = Step(
+        "decap",
+        Outcome.PASS,
+        f"{chosen.name} takes the {carried.kind} packet",
+        (chosen.source,),
+        where=chosen.name,
+        before=outer,
+        after=inner,
+    )
     yield replace(walk.step(step), packet=inner, inner=walk.inner[:-1], iif=chosen.name)
 
 
@@ -106,6 +141,11 @@ def _ipip_receiver(state: KernelState, outer: Packet) -> Link | Step:
     if any(not candidate.flags for candidate in down) or (not down and not kinds_known(state)):
         return _not_shown(f"which device of {state.node} takes IPIP", outer, whole(state.netns.links))
     if down:
-        return _refused(f"{down[0].name} is down: ICMP protocol 4 unreachable", outer, (down[0].source,),
-                        Disposition.LINK_DOWN, down[0].name)  # fmt: skip
+        return _refused(
+            f"{down[0].name} is down: ICMP protocol 4 unreachable",
+            outer,
+            (down[0].source,),
+            Disposition.LINK_DOWN,
+            down[0].name,
+        )
     return _refused("there is no IPIP device", outer, whole(state.netns.links), Disposition.LINK_DOWN, "ipip")
