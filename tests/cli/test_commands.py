@@ -248,3 +248,36 @@ def test_no_color_and_pipes() -> None:
         assert colored(False, terminal) is False  # type: ignore[arg-type]
     finally:
         del os.environ["NO_COLOR"]
+
+
+def _without_cluster_objects(source: Path, target: Path) -> Path:
+    with tarfile.open(source) as whole, tarfile.open(target, "w") as half:
+        for member in whole:
+            if "/cluster/" not in member.name:
+                half.addfile(member, whole.extractfile(member) if member.isfile() else None)
+    return target
+
+
+def test_a_pod_that_an_incomplete_list_lacks_is_missing_evidence_not_wrong_usage(tmp_path: Path) -> None:
+    half = _without_cluster_objects(HEALTHY[0], tmp_path / "node1.tar")
+    for verb in ("analyze", "path"):
+        done = lasthop(verb, half, "--from", "default/client-a", "--to", "shop/elsewhere:80")
+        assert done.returncode == 3, done.stderr
+        assert "shop/elsewhere is not in the bundle" in " ".join(done.stdout.split())
+
+
+def test_a_folder_as_the_name_of_a_page_and_an_empty_rules_folder_are_refused(tmp_path: Path) -> None:
+    assert "is a folder" in refused("analyze", *HEALTHY, "--html", tmp_path)
+    assert "is a folder" in refused("analyze", *HEALTHY, "--json", "")
+    assert "no rule file" in refused("analyze", *HEALTHY, "--rules", tmp_path)
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        done = lasthop("analyze", *HEALTHY, "--json", pipe)
+        text, _ = reader.communicate(timeout=20)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(text)["verdict"] == "no-break"
+    assert pipe.is_fifo()

@@ -101,3 +101,9 @@ def test_a_pod_that_a_partial_list_lacks_may_exist() -> None:
 def test_near_names() -> None:
     assert near("routs", ["routes", "links"]) == "; did you mean routes?"
     assert near("zzz", ["routes", "links"]) == "."
+
+
+@pytest.mark.parametrize("address", ["224.0.0.1", "255.255.255.255", "0.0.0.0", "ff02::1", "::"])
+def test_an_address_of_no_single_host_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="unicast"):
+        parse_endpoint(f"[{address}]:53/udp" if ":" in address else f"{address}:53/udp", "--to")

@@ -300,3 +300,8 @@ def test_rules_that_were_not_understood_are_counted_when_everything_is_read() ->
     found = snapshot({"iptables_nft_save": dump})
     read_all(found)
     assert [line.source.line for line in found.unparsed] == [5]
+
+
+def test_a_node_status_without_a_table_of_sessions_says_nothing_of_sessions() -> None:
+    found = snapshot({"calico_node_status": "Calico process is running.\n"}).nodes["n1"].bgp_sessions
+    assert isinstance(found, Partial) and found.values == ()

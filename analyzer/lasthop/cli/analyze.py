@@ -39,8 +39,15 @@ def analyze(
     question = parse_question(source, destination)
     if rules_dir is not None and not rules_dir.is_dir():
         raise UsageError(f"--rules {rules_dir}: no such folder.")
-    for target in (html_file, None if json_file in (None, "-") else Path(str(json_file))):
-        if target is not None and not target.absolute().parent.is_dir():
+    if rules_dir is not None and not any(rules_dir.rglob("*.yaml")):
+        raise UsageError(f"--rules {rules_dir}: no rule file (*.yaml) in it.")
+    json_path = None if json_file in (None, "-") else Path(str(json_file))
+    for option, target in (("--html", html_file), ("--json", json_path)):
+        if target is None:
+            continue
+        if not target.name or target.is_dir():
+            raise UsageError(f"{option} {target}: is a folder; name a file.")
+        if not target.absolute().parent.is_dir():
             raise UsageError(f"{target}: the folder {target.absolute().parent} does not exist.")
 
     from . import output

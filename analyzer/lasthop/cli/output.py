@@ -63,6 +63,9 @@ def save(path: Path, text: str) -> None:
     """Writes `path` whole or not at all. Raises UsageError when it cannot be written."""
     temporary = path.with_name(f".{path.name}.part")
     try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")  # a pipe or a device is written to, never replaced
+            return
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:

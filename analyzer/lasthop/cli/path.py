@@ -42,7 +42,10 @@ def path(
     from lasthop.report.view import report_view
 
     color, columns = output.colored(no_color), output.width()
-    for flow in report_view(diagnosis).flows:
+    view = report_view(diagnosis)
+    if not view.flows:
+        output.write(f"{view.summary}\n")
+    for flow in view.flows:
         output.write(f"{flow.title}: {flow.verdict.value}\n\n")
         walks = [line for branch in flow.branches for line in branch.walks] or flow.walks
         for line in walks:

@@ -98,9 +98,13 @@ def _endpoint(name: str, text: str, option: str) -> str:
                 raise UsageError(f"{option} {text}: write {form}.")
             return name
     try:
-        return str(ipaddress.ip_address(name))
+        ip = ipaddress.ip_address(name)
     except ValueError:
         pass
+    else:
+        if ip.is_multicast or ip.is_unspecified or int(ip) == 0xFFFFFFFF:
+            raise UsageError(f"{option} {text}: {ip} belongs to no single host; name a unicast address.")
+        return str(ip)
     parts = name.split("/")
     if len(parts) == 2 and all(_NAME.fullmatch(part) for part in parts):
         return name

@@ -106,5 +106,5 @@ def lint(
         for sentence in sentences:
             wrong += 1
             output.write(f"{sentence}\n")
-    output.write(f"{len(files)} rule files, {wrong} problems\n")
+    output.write(f"rule files: {len(files)}, problems: {wrong}\n")
     raise typer.Exit(2 if wrong else 0)

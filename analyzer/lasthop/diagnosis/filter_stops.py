@@ -76,8 +76,13 @@ def rule_name(rule: NetfilterRule) -> str:
 def _list_command(rule: NetfilterRule, numbers: bool = False) -> str:
     if rule.backend == NATIVE:
         return f"nft {'-a ' if numbers else ''}list chain {rule.table} {rule.chain}"
-    binary = "iptables-legacy" if rule.backend == "legacy" and numbers else "iptables"
-    return f"{binary} -t {rule.table} -L {rule.chain} -n -v" + (" --line-numbers" if numbers else "")
+    return f"{_binary(rule)} -t {rule.table} -L {rule.chain} -n -v" + (" --line-numbers" if numbers else "")
+
+
+def _binary(rule: NetfilterRule) -> str:
+    """The program of the rule's own back end: a plain `iptables` may be the other one's, where the same number is
+    another rule."""
+    return f"{'ip6tables' if rule.family == 6 else 'iptables'}-{rule.backend}"
 
 
 def _delete_command(rule: NetfilterRule) -> str:
@@ -87,8 +92,7 @@ def _delete_command(rule: NetfilterRule) -> str:
         number = handle.group(1) if handle else "N"
         hint = "" if handle else f" (N: {_list_command(rule, numbers=True)})"
         return f"nft delete rule {rule.table} {rule.chain} handle {number}  # and stop whoever adds it{hint}"
-    binary = "iptables-legacy" if rule.backend == "legacy" else "iptables"
-    return f"{binary} -t {rule.table} -D {rule.chain} {rule.index}  # and stop whoever adds it"
+    return f"{_binary(rule)} -t {rule.table} -D {rule.chain} {rule.index}  # and stop whoever adds it"
 
 
 def _carried(step: Step) -> str:

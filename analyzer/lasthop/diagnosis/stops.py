@@ -90,6 +90,14 @@ def _other(scene: Scene) -> Fault:
 
 def _route(scene: Scene) -> Fault:
     """No route, an unreachable one or a blackhole."""
+    if scene.hop.netns != HOST and scene.step.before is not None and scene.step.before.family == 6:
+        return Fault(
+            "pod-no-route", "The pod has no IPv6 route to the destination", f"pod {_pod_name(scene.hop)} default route",
+            f"pod {_pod_name(scene.hop)} has no route to {scene.dst}: neither a default route nor another covers it",
+            place="pod",
+            fix=(check(f"ip -6 route show; ip -6 addr  # inside pod {_pod_name(scene.hop)}", scene.node),),
+            verify=(f"ip -6 route get {scene.dst}  # inside the pod",),
+        )  # fmt: skip
     if scene.hop.netns != HOST:
         return Fault(
             "pod-no-route", "The pod has no route to the destination", f"pod {_pod_name(scene.hop)} default route",
@@ -107,6 +115,14 @@ def _route(scene: Scene) -> Fault:
         if stale is not None:
             return stale
     route = scene.step.where
+    if scene.step.disposition is Disposition.BLACKHOLED and place is None and _own_block(scene):
+        return Fault(
+            "route-missing", f"{scene.node} has no route to {scene.dst}", f"route to {_wanted(scene)}",
+            f"only a block's blackhole covers {scene.dst}, as on the block's own node where no pod has the address; "
+            "which pod should have it is not in the evidence", place="route",
+            fix=(check(f"kubectl get pods -A -o wide | grep -wF {scene.dst}", "cluster"),),
+            verify=(f"ip route get {scene.dst}",),
+        )  # fmt: skip
     if scene.step.disposition is Disposition.BLACKHOLED:
         return Fault(
             "route-blackhole", f"{scene.node} throws the packet away: a blackhole route covers the destination",
@@ -122,12 +138,23 @@ def _route(scene: Scene) -> Fault:
     )  # fmt: skip
 
 
+def _own_block(scene: Scene) -> bool:
+    """The blackhole is the one that Calico keeps for a block of this node: by the block's affinity where that is known,
+    else by the route's proto (BIRD's, or Felix's 80)."""
+    before = scene.step.before
+    block = scene.knowledge.pools.block_of(before.dst) if before is not None else None
+    if block is not None:
+        return block.node == scene.node
+    return any(f" proto {name} " in f"{scene.step.detail} " for name in ("bird", "80"))
+
+
 def _stale_backend(scene: Scene) -> Fault | None:
     """kube-proxy's rules send the connection to an address that no pod has."""
     for hop in scene.leg.trace.hops:
         for step in hop.steps:
             rules = [visit.rule for visit in step.visits if visit.rule.target == "DNAT"]
-            if step.stage.startswith(("nat ", "nftables ")) and rules and step.after is not None and step.after.dst == scene.dst:
+            translates = step.stage.startswith(("nat ", "nftables ")) and rules
+            if translates and step.after is not None and step.after.dst == scene.dst:
                 rule = rules[-1]
                 to = " ".join(value for option, values in rule.target_options for value in values)
                 return Fault(

@@ -117,7 +117,8 @@ class Judge:
         expected = self.pools.expected_route(hop.node, packet.dst)
         if expected.kind not in ("direct", "ipip", "vxlan") or expected.owner not in self.world.snapshot.nodes:
             return None
-        if any(f"via {via} " in route.where + " " for via in expected.via):
+        # a route straight to the owner is a way to it, if not the designed one: what the owner says decides
+        if any(f"via {via} " in route.where + " " for via in (*expected.via, expected.owner_ip) if via is not None):
             return None
         missing = route.where.startswith("default")
         if not missing and expected.through_owner:

@@ -249,8 +249,9 @@ def _also(canvas: Canvas, view: ReportView, flow: FlowView | None, html: str) ->
     told_findings = [finding for finding in view.findings if finding.severity != "info"]
     if told_findings:
         parts.append(_plural(len(told_findings), "other finding"))
+    # a walk without a break shows the first two gaps above
     gaps = len(view.missing)
-    if gaps:
+    if gaps > 2 or (gaps and flow is not None and flow.verdict in (Verdict.BREAK, Verdict.PARTIAL, Verdict.NO_BREAK)):
         needless = flow is not None and flow.verdict in (Verdict.BREAK, Verdict.NO_BREAK) and not flow.missing
         parts.append(_plural(gaps, "gap") + (" (not needed here)" if needless else ""))
     text = ", ".join(parts)

@@ -33,7 +33,12 @@ def bgp_sessions(place: Place) -> Evidence[BgpSession]:
         return keep(table, lambda value: isinstance(value, BgpSession))
     if isinstance(found, Absent) and _surely_stopped(place):
         return Complete((), found.artifacts)
-    return found or table or NOT_COLLECTED
+    if found is not None:
+        return found
+    if isinstance(table, (Complete, Partial)):
+        # sentences about processes without a table of sessions: nothing is said about sessions
+        return Partial((), "calicoctl node status lists no session", artifacts=table.artifacts)
+    return table or NOT_COLLECTED
 
 
 def bird_protocols(place: Place) -> Evidence[BirdProtocol]:

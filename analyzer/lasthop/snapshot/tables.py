@@ -248,7 +248,7 @@ def table_rows(snapshot: Snapshot, name: str, sources: Sources) -> Iterator[Row]
         shown = place[:keep_place]
         for value in table.fetch(owner):
             identity += 1
-            head = (number, identity, *shown)
+            head: tuple[Cell, ...] = (number, identity, *shown)
             if field:
                 yield from _child_rows(getattr(value, field), table, field, item, head, sources)
             else:
