@@ -101,7 +101,9 @@ class Texts:
             routes=evidence(self.routes, "ip4_route_all", parse_routes, 4),
             routes6=evidence(self.routes6, "ip6_route_all", parse_routes, 6),
             routing_rules=evidence(self.rules, "ip4_rule", parse_rules, 4),
-            routing_rules6=Complete(parse_rules(RULES.replace("32767:\tfrom all lookup default\n", ""), "r6", 6).values),
+            routing_rules6=Complete(
+                parse_rules(RULES.replace("32767:\tfrom all lookup default\n", ""), "r6", 6).values
+            ),
             neighbours=evidence(self.neighbours, "ip4_neigh", parse_neighbours),
             neighbours6=evidence(self.neighbours6, "ip6_neigh", parse_neighbours),
             fdb=evidence(self.fdb, "bridge_fdb", parse_fdb),
@@ -118,8 +120,15 @@ class Texts:
 def sysctls(*devs: str, **values: int) -> str:
     """The sysctls that routing asks for; keyword values count for every interface."""
     lines = ["net.ipv4.ip_forward = 1"]
-    usual = {"forwarding": 1, "rp_filter": 0, "accept_local": 0, "route_localnet": 0, "send_redirects": 1,
-             "src_valid_mark": 0, "proxy_arp": 0} | values  # fmt: skip
+    usual = {
+        "forwarding": 1,
+        "rp_filter": 0,
+        "accept_local": 0,
+        "route_localnet": 0,
+        "send_redirects": 1,
+        "src_valid_mark": 0,
+        "proxy_arp": 0,
+    } | values
     for dev in ("all", "default", "lo", *devs):
         for key, value in usual.items():
             if key == "proxy_arp" and dev.startswith("cali"):
@@ -189,9 +198,14 @@ local 10.244.{one}.0 dev vxlan.calico table local proto kernel scope host src 10
 local 10.244.{one}.0 dev tunl0 table local proto kernel scope host src 10.244.{one}.0
 """
     return Texts(
-        links, addresses, routes, neighbours=neighbours, fdb=fdb, sysctls=sysctls(*devs),
+        links,
+        addresses,
+        routes,
+        neighbours=neighbours,
+        fdb=fdb,
+        sysctls=sysctls(*devs),
         sockets="tcp LISTEN 0 128 0.0.0.0:10250 0.0.0.0:*\n",
-    )  # fmt: skip
+    )
 
 
 def pod_texts(one: int, mtu: int = 1500) -> Texts:
@@ -239,8 +253,14 @@ class TwoNodes:
 
     def endpoints(self) -> tuple[WorkloadEndpoint, ...]:
         return tuple(
-            WorkloadEndpoint(*POD[one].split("/"), f"n{one}", f"cali{one}", HERE,
-                             ips=(ip_network(f"10.244.{one}.2/32"),), mac=POD_MAC[one])  # fmt: skip
+            WorkloadEndpoint(
+                *POD[one].split("/"),
+                f"n{one}",
+                f"cali{one}",
+                HERE,
+                ips=(ip_network(f"10.244.{one}.2/32"),),
+                mac=POD_MAC[one],
+            )
             for one in (1, 2)
         )
 
@@ -256,10 +276,12 @@ class TwoNodes:
             cluster = replace(cluster, workload_endpoints=Complete(self.endpoints()))
         return Snapshot(nodes, cluster)
 
-    def send(self, dst: str = "10.244.2.2", node: str = "n1", netns: str = "pod:shop/a", **fields: Any) -> list[End]:
+    def send(
+        self, dst: str = "10.244.2.2", node: str = "n1", netns: str = "pod:shop/a", src: str = "", **fields: Any
+    ) -> list[End]:
         """All ends of a packet that `netns` of `node` sends."""
-        tracer = Tracer(World(self.snapshot()))
-        return tracer.send(Walk(packet("10.244.1.2", dst, **fields), node, netns))
+        own = src or (NODE_IP[int(node[1])] if netns == "host" else "10.244.1.2")
+        return Tracer(World(self.snapshot())).send(Walk(packet(own, dst, **fields), node, netns))
 
     def ends(self, *arguments: Any, **fields: Any) -> list[Disposition]:
         return [end.disposition for end in self.send(*arguments, **fields)]

@@ -95,7 +95,9 @@ def test_an_unknown_mark_bit_is_unknown_only_where_a_rule_asks_for_it() -> None:
 
 def test_not_in_a_rule_turns_it() -> None:
     """WireGuard's rule: everything that does not carry the device's own mark."""
-    rules = "0:\tfrom all lookup local\n99:\tnot from all fwmark 0x200000/0x200000 lookup 1\n32766:\tfrom all lookup main\n"
+    rules = (
+        "0:\tfrom all lookup local\n99:\tnot from all fwmark 0x200000/0x200000 lookup 1\n32766:\tfrom all lookup main\n"
+    )
     table = fib(BASE + "10.1.0.0/26 dev wireguard.cali scope link table 1\n", rules)
     assert find(table, "10.1.0.1").dev == "wireguard.cali"
     assert find(table, "10.1.0.1", mark=Mark(0x200000)).dev == "eth0"
@@ -121,7 +123,9 @@ def test_tos_routes_are_only_for_their_tos() -> None:
 
 
 def test_ecmp_shares_are_exact() -> None:
-    table = fib(BASE + "10.1.0.0/24\n\tnexthop via 192.0.2.12 dev eth0 weight 1\n\tnexthop via 192.0.2.13 dev eth0 weight 2\n")
+    table = fib(
+        BASE + "10.1.0.0/24\n\tnexthop via 192.0.2.12 dev eth0 weight 1\n\tnexthop via 192.0.2.13 dev eth0 weight 2\n"
+    )
     shares = {str(hop.via): share for hop, share in find(table, "10.1.0.1").nexthops}
     assert shares == {"192.0.2.12": Fraction(1, 3), "192.0.2.13": Fraction(2, 3)}
 

@@ -59,7 +59,14 @@ def test_unknown_forwarding_goes_both_ways() -> None:
 # by another interface passes only with rp_filter 0, and 2 is then as strict as 1. With an address, 2 is loose.
 @pytest.mark.parametrize(
     ("dev", "rp_filter", "passes"),
-    [("cali1", 0, True), ("cali1", 1, False), ("cali1", 2, False), ("eth0", 0, True), ("eth0", 1, False), ("eth0", 2, True)],
+    [
+        ("cali1", 0, True),
+        ("cali1", 1, False),
+        ("cali1", 2, False),
+        ("eth0", 0, True),
+        ("eth0", 1, False),
+        ("eth0", 2, True),
+    ],
 )
 def test_reverse_path_of_a_source_behind_another_interface(dev: str, rp_filter: int, passes: bool) -> None:
     host = node_texts(1)
@@ -101,8 +108,16 @@ def test_unknown_accept_local_is_not_a_drop() -> None:
     assert decide(host, "eth0", "192.0.2.11", "10.244.1.2")[0].kind == "unknown"
 
 
-@pytest.mark.parametrize(("src", "dst"), [("127.0.0.1", "10.244.1.2"), ("10.244.2.2", "127.0.0.1"), ("224.0.0.5", "10.244.1.2"),
-                                          ("255.255.255.255", "10.244.1.2"), ("0.0.0.0", "10.244.1.2")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("src", "dst"),
+    [
+        ("127.0.0.1", "10.244.1.2"),
+        ("10.244.2.2", "127.0.0.1"),
+        ("224.0.0.5", "10.244.1.2"),
+        ("255.255.255.255", "10.244.1.2"),
+        ("0.0.0.0", "10.244.1.2"),
+    ],
+)
 def test_martians(src: str, dst: str) -> None:
     assert ends(decide(node_texts(1), "eth0", src, dst)[0]) == ("drop", Disposition.MARTIAN)
 
@@ -123,7 +138,10 @@ def test_no_route_and_blackhole() -> None:
 def test_ecmp_gives_one_decision_per_next_hop() -> None:
     host = node_texts(1)
     host.remove("routes", "10.244.2.0/26")
-    host.add("routes", "10.244.2.0/26\n\tnexthop via 192.0.2.12 dev eth0 weight 1\n\tnexthop via 192.0.2.13 dev eth0 weight 3")
+    host.add(
+        "routes",
+        "10.244.2.0/26\n\tnexthop via 192.0.2.12 dev eth0 weight 1\n\tnexthop via 192.0.2.13 dev eth0 weight 3",
+    )
     found = decide(host, "cali1", "10.244.1.2", "10.244.2.2")
     assert [(str(d.gateway), d.share * 4, d.hops) for d in found] == [("192.0.2.12", 1, 2), ("192.0.2.13", 3, 2)]
 
@@ -140,9 +158,14 @@ def test_source_of_an_own_packet() -> None:
     state = KernelState(host.netns("n1", "host"))
     assert str(route_output(state, packet("0.0.0.0", "10.244.2.2"))[0].src) == "10.244.1.0"
     assert str(route_output(state, packet("0.0.0.0", "192.0.2.12"))[0].src) == "192.0.2.11"
-    host.change("routes", "192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.11",
-                "192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.99")  # fmt: skip
-    assert str(route_output(KernelState(host.netns("n1", "host")), packet("0.0.0.0", "192.0.2.12"))[0].src) == "192.0.2.99"
+    host.change(
+        "routes",
+        "192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.11",
+        "192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.99",
+    )
+    assert (
+        str(route_output(KernelState(host.netns("n1", "host")), packet("0.0.0.0", "192.0.2.12"))[0].src) == "192.0.2.99"
+    )
 
 
 def test_rpfilter_match() -> None:

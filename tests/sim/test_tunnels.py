@@ -45,10 +45,13 @@ def test_healthy(kind: str) -> None:
         ("vxlan id 4096", "vxlan id 4097", Disposition.WRONG_VNI_OR_MAC),
         ("dstport 4789", "dstport 8472", Disposition.WRONG_VNI_OR_MAC),
         ("66:00:00:00:00:02", "66:00:00:00:00:99", Disposition.WRONG_VNI_OR_MAC),
-        ("8: vxlan.calico: <BROADCAST,MULTICAST,UP,LOWER_UP>", "8: vxlan.calico: <BROADCAST,MULTICAST>",
-         Disposition.LINK_DOWN),
+        (
+            "8: vxlan.calico: <BROADCAST,MULTICAST,UP,LOWER_UP>",
+            "8: vxlan.calico: <BROADCAST,MULTICAST>",
+            Disposition.LINK_DOWN,
+        ),
     ],
-)  # fmt: skip
+)
 def test_receiver_of_vxlan_refuses(old: str, new: str, disposition: Disposition) -> None:
     cluster = TwoNodes("vxlan")
     cluster.n2.change("links", old, new)
@@ -62,7 +65,9 @@ def test_missing_devices_are_proved_missing_only_by_a_detailed_list() -> None:
     cluster.n2.links = text[: text.index("8: vxlan.calico")]
     assert cluster.ends() == [Disposition.LINK_DOWN]
     plain = TwoNodes("vxlan")
-    plain.n2.links = "\n".join(line for line in text.splitlines() if "vxlan id" not in line and line.strip() != "veth") + "\n"
+    plain.n2.links = (
+        "\n".join(line for line in text.splitlines() if "vxlan id" not in line and line.strip() != "veth") + "\n"
+    )
     assert plain.ends() == [Disposition.INSUFFICIENT_EVIDENCE]
 
 
@@ -112,10 +117,13 @@ def test_ipip_receiver() -> None:
 def test_ipip_lookup_prefers_the_exact_tunnel() -> None:
     """ip_tunnel_lookup: remote and local, remote, local, then the fallback device."""
     cluster = TwoNodes("ipip")
-    cluster.n2.add("links", """9: exact@NONE: <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1480 qdisc noqueue state UNKNOWN
+    cluster.n2.add(
+        "links",
+        """9: exact@NONE: <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1480 qdisc noqueue state UNKNOWN
     link/ipip 192.0.2.12 peer 192.0.2.11
     ipip remote 192.0.2.11 local 192.0.2.12 ttl inherit nopmtudisc
-""")  # fmt: skip
+""",
+    )
     for key in ("forwarding", "rp_filter"):
         cluster.n2.add("sysctls", f"net.ipv4.conf.exact.{key} = 1")
     (end,) = cluster.send()
@@ -126,8 +134,10 @@ def test_ipip_lookup_prefers_the_exact_tunnel() -> None:
 def test_mark_survives_decapsulation_and_conntrack_does_not() -> None:
     """skb_scrub_packet with xnet false keeps the mark inside one netns (net/core/skbuff.c)."""
     cluster = TwoNodes("vxlan")
-    cluster.n2.nft = "*raw\n-A PREROUTING -p udp -m udp --dport 4789 -j MARK --set-xmark 0x7/0xffffffff\n*filter\n" \
-                     "-A FORWARD -m mark --mark 0x7 -j DROP"  # fmt: skip
+    cluster.n2.nft = (
+        "*raw\n-A PREROUTING -p udp -m udp --dport 4789 -j MARK --set-xmark 0x7/0xffffffff\n*filter\n"
+        "-A FORWARD -m mark --mark 0x7 -j DROP"
+    )
     cluster.n2.nft = cluster.n2.nft.replace("*raw", "*mangle")
     (end,) = cluster.send()
     assert (end.disposition, last(end)) == (Disposition.DROPPED_BY_RULE, ("n2", "host", "filter FORWARD"))

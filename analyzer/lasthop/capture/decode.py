@@ -10,7 +10,6 @@ VXLAN_PORTS = frozenset({4789, 8472})
 IPV4, IPV6 = 0x0800, 0x86DD
 VLAN_TYPES = frozenset({0x8100, 0x88A8})
 PROTOCOLS = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmpv6", 132: "sctp"}
-SYN, RST, ACK = 0x02, 0x04, 0x10
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
-from lasthop.facts.evidence import Absent, Complete, Partial, SourceRef
+from lasthop.facts.evidence import Absent, Complete, SourceRef
 from lasthop.facts.network import Address, FdbEntry, Ip, Link, Neighbour
 from lasthop.facts.snapshot import NetNS
 
@@ -180,6 +180,3 @@ class KernelState:
     def mtu(self, dev: str) -> int | None:
         link = self.links.get(dev)
         return link.mtu if link is not None else None
-
-    def partial_links(self) -> bool:
-        return isinstance(self.netns.links, Partial)
