@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,7 +151,7 @@ def test_strings_stay_strings() -> None:
     ],
 )
 def test_bombs_are_refused(text: str) -> None:
-    with pytest.raises((UnsafeYaml, yaml.YAMLError)):
+    with pytest.raises(UnsafeYaml):
         load_yaml(text)
     started = time.process_time()
     result = load_objects("kind: List\nitems:\n- kind: Pod\n  x: 1\n---\n" + text + "\n", "x")

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lasthop.parsers.yaml_guard import StringsLoader
+from lasthop.parsers.yaml_loader import StringsLoader
 from lasthop.parsers.yaml_subset import Unusual, read_subset
 from tests.conftest import shared
 

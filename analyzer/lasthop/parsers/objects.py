@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from lasthop.facts.evidence import ParseResult, SourceRef, Unparsed
 
 from .yaml_guard import MAX_DEPTH, load_yaml
@@ -365,8 +363,8 @@ class _Reader:
     def _yaml_value(self, body: str, first: int, kind: str) -> None:
         try:
             value = load_yaml(body)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+        except (ValueError, RecursionError) as error:
+            problem = str(error) or type(error).__name__
             self.refuse(first, f"YAML: {problem}"[:200])
             return
         if value is None:

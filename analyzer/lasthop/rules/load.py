@@ -8,10 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lasthop.errors import RuleError
-from lasthop.parsers.yaml_guard import StringsLoader, load_yaml
+from lasthop.parsers.yaml_guard import BrokenYaml, load_yaml
 from lasthop.resources import rules_dir
 
 from .model import (
@@ -118,11 +116,9 @@ class _Checker:
         self.first_line = first_line
         try:
             self.value = load_yaml(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            mark = getattr(error, "problem_mark", None)
-            line = first_line + mark.line + 1 if mark else first_line + 1
-            problem = getattr(error, "problem", None) or str(error)
-            raise RuleError(f"{path}:{line}: not readable as YAML: {problem}") from error
+        except (ValueError, RecursionError) as error:
+            line = first_line + 1 + (error.line if isinstance(error, BrokenYaml) else 0)
+            raise RuleError(f"{path}:{line}: not readable as YAML: {error}") from error
         if not isinstance(self.value, dict):
             raise RuleError(f"{path}:1: a rule file is a mapping of keys; this one is not")
         repeated = _repeated_key(text)
@@ -134,6 +130,10 @@ class _Checker:
 
     def _line(self, keys: Sequence[str | int]) -> int:
         """Line of the value at `keys`, or of the deepest key on the way that exists."""
+        import yaml
+
+        from lasthop.parsers.yaml_loader import StringsLoader
+
         node = yaml.compose(self.text, Loader=StringsLoader)
         line = node.start_mark.line if node else 0
         for key in keys:
