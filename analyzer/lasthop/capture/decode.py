@@ -94,7 +94,19 @@ def _ip(frame: Frame, data: bytes, kind: int, at: int, tunnel: str, mac: str) ->
         head = (data[upper + 12] >> 4) * 4 if name == "tcp" and len(data) > upper + 12 else 8
         payload = max(0, length - (upper - at) - head)
         return Seen(
-            frame.number, frame.time, name, src, dst, sport, dport, flags, seq, tunnel, mac, length=length, payload=payload
+            frame.number,
+            frame.time,
+            name,
+            src,
+            dst,
+            sport,
+            dport,
+            flags,
+            seq,
+            tunnel,
+            mac,
+            length=length,
+            payload=payload,
         )
     if name in ("icmp", "icmpv6") and len(data) >= upper + 8:
         ident = int.from_bytes(data[upper + 4 : upper + 6])

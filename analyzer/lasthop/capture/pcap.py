@@ -32,9 +32,19 @@ class NotPcap(ValueError):
     """The file does not start like a classic pcap file."""
 
 
-def frames(data: bytes, needles: Iterable[bytes] = (), limit: int | None = None) -> Iterator[Frame]:
+@dataclass(slots=True)
+class End:
+    """How the reading ended: `whole` when the file's last byte was the last of a record."""
+
+    whole: bool = False
+
+
+def frames(
+    data: bytes, needles: Iterable[bytes] = (), limit: int | None = None, end: End | None = None
+) -> Iterator[Frame]:
     """The whole frames of a pcap file: all of them, or with `needles` the first, the last and every one that may
     hold one of those bytes. A record that is cut, or longer than any frame, ends the reading; so do `limit` frames.
+    `end` is told how it ended.
 
     Raises NotPcap when the first frame is asked for and the file is something else (pcapng among them).
     """
@@ -55,18 +65,20 @@ def frames(data: bytes, needles: Iterable[bytes] = (), limit: int | None = None)
     offset, number, size, skipped = 24, 0, len(data), -1
     while offset + 16 <= size and number != limit:
         (captured,) = length_at(data, offset + 8)
-        end = offset + 16 + captured
-        if captured > MAX_FRAME or end > size:
+        after = offset + 16 + captured
+        if captured > MAX_FRAME or after > size:
             break
         number += 1
         while hit < offset + 16:
             hit = next(hits, size)
-        if every or hit < end or number == 1:
-            yield frame(number, offset, end)
+        if every or hit < after or number == 1:
+            yield frame(number, offset, after)
             skipped = -1
         else:
             skipped = offset
-        offset = end
+        offset = after
+    if end is not None:
+        end.whole = offset == size
     if skipped >= 0:
         yield frame(number, skipped, offset)
 

@@ -15,7 +15,7 @@ from lasthop.facts.snapshot import Capture
 from lasthop.facts.trace import Sighting
 
 from .decode import Seen, decode
-from .pcap import NotPcap, frames
+from .pcap import End, NotPcap, frames
 
 MAX_FRAMES = 400_000
 MAX_LISTED = 20
@@ -51,6 +51,8 @@ class _Track:
     capture: Capture
     first: float | None = None
     last: float | None = None
+    whole: bool = False
+    """The file was read to its end and ends with a whole record: the capture's own end can be believed."""
     frames: dict[str, list[Seen]] = field(default_factory=lambda: {"request": [], "reply": []})
 
 
@@ -109,8 +111,9 @@ def _track(capture: Capture, data: bytes, proto: str, variants: tuple[Variant, .
         wanted.setdefault((v.src.packed, v.dst.packed), set()).add(v.port)
     # source and destination stand side by side in both IP headers
     needles = {src + dst for src, dst in wanted} | {dst + src for src, dst in wanted}
+    end = End()
     try:
-        for frame in frames(data, needles, MAX_FRAMES):
+        for frame in frames(data, needles, MAX_FRAMES, end):
             if track.first is None:
                 track.first = frame.time
             track.last = frame.time
@@ -124,6 +127,7 @@ def _track(capture: Capture, data: bytes, proto: str, variants: tuple[Variant, .
                 track.frames["reply"].append(seen)
     except NotPcap:
         return track
+    track.whole = end.whole
     return track
 
 
@@ -213,12 +217,13 @@ def _rewritten(track: _Track, port: int | None) -> bool:
 def _covers(track: _Track, one: _Try) -> bool:
     """The capture ran during the try: by its metadata, else by frames of its own before its end and after its begin.
 
-    With frames dropped by the kernel nothing is proved absent.
+    With frames dropped by the kernel, or where it is not certain which interface was captured, nothing is proved
+    absent; a file that is cut proves nothing beyond its last frame.
     """
     capture = track.capture
-    if capture.kernel_drops:
+    if capture.kernel_drops or not capture.known_place:
         return False
-    if capture.start is not None and capture.end is not None:
+    if track.whole and capture.start is not None and capture.end is not None:
         return capture.start <= one.begin and capture.end >= one.begin + MARGIN
     return track.first is not None and track.last is not None and track.first <= one.begin <= track.last
 
@@ -229,7 +234,9 @@ def _lost_data(before: Point, left: _Track, after: Point, right: _Track) -> list
     Compared by sequence ranges, because one large frame here may be several there (segmentation offload).
     """
     way = before.direction
-    both = {_client_port(seen, way) for seen in left.frames[way]} & {_client_port(seen, way) for seen in right.frames[way]}
+    both = {_client_port(seen, way) for seen in left.frames[way]} & {
+        _client_port(seen, way) for seen in right.frames[way]
+    }
     arrived = [s for s in right.frames[way] if s.payload and s.seq is not None]
     repeats: dict[tuple[int | None, int], list[Seen]] = {}
     passed = 0
