@@ -28,7 +28,7 @@ collector.sh cluster --nodes A,B [options]   collect several nodes from here
 
 The question (recorded, and focuses pods, conntrack and captures); type the same on both nodes:
   --pod NS/NAME        the pod that cannot connect (repeatable: more pods to look into)
-  --peer IP|NS/NAME    what it cannot reach
+  --peer IP|NS/NAME    what it cannot reach: a pod, a Service (its local backends are looked into as well), a host
   --port PROTO/N       tcp/443, udp/53, icmp
 Packets:
   --capture SECONDS    tcpdump at pod, workload interface, tunnel and uplink; reproduce the problem meanwhile
@@ -1279,9 +1279,9 @@ sec_conntrack() {
 }
 
 # ------------------------------------------------------------------------------------------ BIRD, Calico, processes
-BIRD_PID='' CHRONY_PID=''
+BIRD_PIDS='' CHRONY_PID=''
 find_processes() {
-    FELIX_PID='' BIRD_PID='' CHRONY_PID=''
+    FELIX_PID='' BIRD_PIDS='' CHRONY_PID=''
     for fp_dir in /proc/[0-9]*; do
         fp_comm=''
         IFS= read -r fp_comm 2>/dev/null <"$fp_dir/comm" || continue
@@ -1293,7 +1293,7 @@ find_processes() {
             *) [ -n "$FELIX_PID" ] || FELIX_PID=$fp_pid ;;
             esac
             ;;
-        bird | bird6) [ -n "$BIRD_PID" ] || BIRD_PID=$fp_pid ;;
+        bird | bird6) BIRD_PIDS="$BIRD_PIDS $fp_pid" ;;
         chronyd) CHRONY_PID=$fp_pid ;;
         esac
     done
@@ -1360,16 +1360,27 @@ sec_bird() {
         runf bird_config_NAME 5 'cat BIRD configuration, passwords masked' :
         return 0
     fi
-    [ -n "$BIRD_PID" ] && have sed || return 0
-    set -- "/proc/$BIRD_PID/root/etc/calico/confd/config"/*.cfg
-    [ -f "$1" ] || set -- "/proc/$BIRD_PID/root/etc/bird"/*.conf
-    for sb_file; do
-        [ -f "$sb_file" ] || continue
-        [ -r "$sb_file" ] || continue
-        sb_name=${sb_file##*/}
-        sb_name=${sb_name%.*}
-        case $sb_name in *[!A-Za-z0-9_-]*) continue ;; esac
-        runf "bird_config_$sb_name" 5 "cat ${sb_file#/proc/"$BIRD_PID"/root}" masked cat "$sb_file"
+    [ -n "$BIRD_PIDS" ] && have sed || return 0
+    # A node can run a BIRD of its own next to Calico's, and Calico's two share their files.
+    sb_seen=' '
+    for sb_pid in $BIRD_PIDS; do
+        sb_root=/proc/$sb_pid/root
+        bird_files bird_config_ "$sb_root/etc/calico/confd/config"/*.cfg
+        bird_files bird_config_etc_ "$sb_root/etc/bird"/*.conf "$sb_root/etc/bird.conf"
+    done
+}
+bird_files() { # ID-PREFIX FILE...: the first file of each name
+    bf_prefix=$1
+    shift
+    for bf_file; do
+        [ -f "$bf_file" ] || continue
+        [ -r "$bf_file" ] || continue
+        bf_name=${bf_file##*/}
+        bf_name=${bf_name%.*}
+        case $bf_name in *[!A-Za-z0-9_-]*) continue ;; esac
+        case $sb_seen in *" $bf_prefix$bf_name "*) continue ;; esac
+        sb_seen="$sb_seen$bf_prefix$bf_name "
+        runf "$bf_prefix$bf_name" 5 "cat ${bf_file#"$sb_root"}" masked cat "$bf_file"
     done
 }
 sec_calico() {
@@ -1707,8 +1718,138 @@ host_interface() {
     done
 }
 
-asked_for() { # NAMESPACE/NAME: in the question?
+asked_for() { # NAMESPACE/NAME: in the question? (the pod of the P_ fields: by its netns when it is a backend of the peer)
+    case $BACKENDS in *" $P_INODE "*) return 0 ;; esac
     case " $PODS_ASKED $PEER " in *" $1 "*) return 0 ;; *) return 1 ;; esac
+}
+# Backends of a Service that is the peer, or the pod whose address it is. The first few that run here are pods of the question; more of them are taken as any pod.
+# SVC_PODS, SVC_ADDRS: its endpoints' pods and addresses; SVC_IPS: its own addresses; BACKENDS: netns of the pods here
+BACKENDS_MAX=4 ENDPOINTS_MAX=1000 SVC_PODS=' ' SVC_ADDRS=' ' SVC_IPS='' SVC_NAMELESS=no BACKENDS=' ' BACKENDS_MORE=' '
+find_backends() {
+    [ -n "$PEER" ] || return 0
+    check_cluster_tools peer
+    [ "$KUBECTL_OK" = no ] || backends_by_kubectl
+    # Most nodes have no kubectl, but kube-proxy wrote there where each Service goes.
+    [ "$SVC_PODS$SVC_ADDRS" != '  ' ] || backends_by_nat
+    # No Service: then an address may be a pod's.
+    if [ "$SVC_PODS$SVC_ADDRS" = '  ' ] && is_address "$PEER" && routed_here "$PEER"; then SVC_ADDRS=" $PEER "; fi
+    [ "$SVC_PODS$SVC_ADDRS" = '  ' ] || backends_here
+}
+routed_here() { # ADDRESS: false when the routes say that it is not behind an interface of its own
+    [ -s "$OUT/ip4_route_all.out" ] && have grep || return 0
+    grep -q -s -F -e "$1 dev " "$OUT/ip4_route_all.out" "$OUT/ip6_route_all.out"
+}
+backends_by_kubectl() {
+    bk_services=''
+    if is_address "$PEER"; then
+        answers kubectl get services -A --request-timeout=5s -o \
+            'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {.spec.clusterIP} {.spec.clusterIPs[*]} {.spec.externalIPs[*]} {.status.loadBalancer.ingress[*].ip}{"\n"}{end}' ||
+            return 0
+        while read -r bk_name bk_ips; do
+            case " $bk_ips " in *" $PEER "*) bk_services="$bk_services $bk_name" ;; esac
+        done <"$CTL/answer.out"
+    else
+        bk_services=$PEER
+        if answers kubectl get -n "${PEER%%/*}" "service/${PEER#*/}" --request-timeout=5s -o \
+            'jsonpath={.spec.clusterIP} {.spec.clusterIPs[*]}{"\n"}'; then
+            read -r SVC_IPS <"$CTL/answer.out" || SVC_IPS=''
+        fi
+    fi
+    bk_n=0
+    for bk_name in $bk_services; do
+        answers kubectl get endpointslices -n "${bk_name%%/*}" -l "kubernetes.io/service-name=${bk_name#*/}" --request-timeout=5s -o \
+            'jsonpath={range .items[*].endpoints[*]}{.targetRef.kind}/{.targetRef.namespace}/{.targetRef.name} {.addresses[*]}{"\n"}{end}' ||
+            continue
+        while read -r bk_ref bk_addrs && [ "$bk_n" -lt "$ENDPOINTS_MAX" ]; do
+            bk_n=$((bk_n + 1))
+            case $bk_ref in Pod/?*/?*) SVC_PODS="$SVC_PODS${bk_ref#Pod/} " ;; *) SVC_NAMELESS=yes ;; esac
+            [ -z "$bk_addrs" ] || SVC_ADDRS="$SVC_ADDRS$bk_addrs "
+        done <"$CTL/answer.out"
+    done
+}
+# backends_by_nat: KUBE-SERVICES names the Service by address and in a comment; its chains lead to one KUBE-SEP per endpoint
+backends_by_nat() {
+    have grep || return 0
+    set --
+    for bn_id in iptables_nft_save iptables_legacy_save iptables_save ip6tables_nft_save ip6tables_legacy_save ip6tables_save; do
+        if [ -s "$OUT/$bn_id.out" ]; then set -- "$@" "$OUT/$bn_id.out"; fi
+    done
+    [ $# -gt 0 ] || return 0
+    if is_address "$PEER"; then
+        printf ' -d %s/\n' "$PEER"
+    else
+        printf '"%s:\n"%s \n' "$PEER" "$PEER"
+    fi >"$CTL/words"
+    grep -h -F -e '-A KUBE-SERVICES ' "$@" 2>/dev/null | grep -F -f "$CTL/words" >"$CTL/nat" 2>/dev/null
+    bn_seen=' ' bn_seps=0 bn_round=0
+    while [ -s "$CTL/nat" ] && [ "$bn_round" -lt 5 ]; do
+        bn_round=$((bn_round + 1))
+        : >"$CTL/words"
+        while IFS= read -r bn_line; do
+            case $bn_line in
+            *' -j KUBE-SVC-'* | *' -j KUBE-SVL-'* | *' -j KUBE-EXT-'* | *' -j KUBE-XLB-'* | *' -j KUBE-FW-'* | *' -j KUBE-SEP-'*) ;;
+            *' --to-destination '*)
+                bn_line=${bn_line##* --to-destination }
+                bn_line=${bn_line%% *}
+                case $bn_line in
+                \[*) bn_line=${bn_line#\[} bn_line=${bn_line%%\]*} ;;
+                *) bn_line=${bn_line%%:*} ;;
+                esac
+                case $SVC_ADDRS in *" $bn_line "*) ;; *) SVC_ADDRS="$SVC_ADDRS$bn_line " ;; esac
+                continue
+                ;;
+            *) continue ;;
+            esac
+            case $bn_line in *'-A KUBE-SERVICES'*' -d '*'cluster IP"'*)
+                bn_ip=${bn_line##* -d }
+                bn_ip=${bn_ip%%[/ ]*}
+                is_address "$PEER" || SVC_IPS="$SVC_IPS $bn_ip"
+                ;;
+            esac
+            bn_line=${bn_line##* -j }
+            bn_line=${bn_line%% *}
+            case $bn_seen in *" $bn_line "*) continue ;; esac
+            [ "$bn_seps" -lt "$ENDPOINTS_MAX" ] || continue
+            bn_seps=$((bn_seps + 1))
+            bn_seen="$bn_seen$bn_line "
+            printf '%s\n' "-A $bn_line " >>"$CTL/words"
+        done <"$CTL/nat"
+        : >"$CTL/nat"
+        [ ! -s "$CTL/words" ] || grep -h -F -f "$CTL/words" "$@" >"$CTL/nat" 2>/dev/null
+    done
+}
+# backends_here: which of the netns found are endpoints: by the pod's name, else by the addresses inside
+backends_here() {
+    bh_enter=no bh_n=0 bh_looked=0
+    if have ip && have nsenter && [ "$UID_NOW" = 0 ]; then bh_enter=yes; fi
+    on_path nsenter
+    bh_nsenter=$FOUND
+    now
+    bh_end=$((NOW + 500))
+    while IFS= read -r bh_line <&3; do
+        pod_fields "$bh_line"
+        bh_hit=no
+        case $SVC_PODS in *" $P_NS/$P_NAME "*) bh_hit=yes ;; esac
+        # Where the API named every endpoint's pod, the addresses of pods with another name need no look.
+        if [ "$bh_hit$bh_enter" = noyes ] && { [ "$SVC_PODS" = ' ' ] || [ "$SVC_NAMELESS" = yes ] || [ "$P_NS" = - ]; }; then
+            now
+            if [ "$NOW" -ge "$bh_end" ] || [ "$bh_looked" -ge "$PODS_MAX" ]; then
+                say 'not every pod here was looked at for being a backend of the peer'
+                bh_enter=no
+                continue
+            fi
+            bh_looked=$((bh_looked + 1))
+            "$bh_nsenter" "-n$P_FILE" ip -o addr show </dev/null >"$CTL/addr" 2>/dev/null
+            while read -r _ _ bh_word bh_addr _; do
+                case $bh_word in inet | inet6) ;; *) continue ;; esac
+                case $SVC_ADDRS in *" ${bh_addr%%/*} "*) bh_hit=yes ;; esac
+            done <"$CTL/addr"
+        fi
+        [ "$bh_hit" = yes ] || continue
+        bh_n=$((bh_n + 1))
+        if [ "$bh_n" -le "$BACKENDS_MAX" ]; then BACKENDS="$BACKENDS$P_INODE "; else BACKENDS_MORE="$BACKENDS_MORE$P_INODE "; fi
+    done 3<"$CTL/pods"
+    say "pods of $PEER on this node: $bh_n"
 }
 # pods_wanted: false when --only names nothing that a pod has and no pod is asked for
 POD_IDS='ip_link ip_addr ip4_route_all ip4_rule ip4_neigh ip6_route_all ip6_rule ip6_neigh sysctl ss_listen proc_net_snmp
@@ -1732,18 +1873,23 @@ sec_pods() {
         return 0
     fi
     find_pods
-    # The pods of the question first; with --pod nobody else's.
+    find_backends
+    # The pods of the question first; with --pod nobody else's, but for further backends of the peer.
     : >"$CTL/pods.order"
     while IFS= read -r sp_line; do
         pod_fields "$sp_line"
         if asked_for "$P_NS/$P_NAME"; then printf '%s\n' "$sp_line" >>"$CTL/pods.order"; fi
     done <"$CTL/pods"
-    if [ -z "$PODS_ASKED" ]; then
+    for sp_pass in more rest; do
         while IFS= read -r sp_line; do
             pod_fields "$sp_line"
+            case $BACKENDS_MORE in
+            *" $P_INODE "*) [ "$sp_pass" = more ] || continue ;;
+            *) [ "$sp_pass$PODS_ASKED" = rest ] || continue ;;
+            esac
             if ! asked_for "$P_NS/$P_NAME"; then printf '%s\n' "$sp_line" >>"$CTL/pods.order"; fi
         done <"$CTL/pods"
-    fi
+    done
     now
     sp_end=$((NOW + PODS_BUDGET * 100))
     while IFS= read -r sp_line <&3; do
@@ -1805,7 +1951,7 @@ one_pod() {
     if [ "$POD_IN_QUESTION" = yes ]; then
         QUESTION_PODS="$QUESTION_PODS${QUESTION_PODS:+$NL}$P_FILE $P_NS/$P_NAME $POD_DIR ${IF_NAME:-eth0} ${HOST_IF:--} $P_INODE"
         [ -z "$HOST_IF" ] || QUESTION_IFS="$QUESTION_IFS $HOST_IF"
-        meta question_local "$P_NS/$P_NAME"
+        [ "$P_NS" = - ] || meta question_local "$P_NS/$P_NAME"
         pod_addresses
     fi
     POD_IN_QUESTION=no
@@ -1888,7 +2034,7 @@ question_address() {
 }
 # host_network_pods: a pod of the question that runs in the node's own netns has no folder of commands, but is said to be one
 host_network_pods() {
-    for hn_pod in $PODS_ASKED $PEER; do
+    for hn_pod in $PODS_ASKED $PEER $SVC_PODS; do
         is_pod "$hn_pod" || continue
         P_NS=${hn_pod%%/*} P_NAME=${hn_pod#*/}
         [ ! -d "$ND/pods/${P_NS}_$P_NAME" ] || continue
@@ -1910,6 +2056,7 @@ host_network_pods() {
 # resolve_question: addresses of the peer that the node itself does not know
 resolve_question() {
     if [ -n "$PEER" ] && is_address "$PEER"; then question_address "$PEER"; fi
+    for rq_addr in $SVC_IPS; do question_address "$rq_addr"; done
     [ "$KUBECTL_OK" = yes ] && [ "$DRY" = no ] || return 0
     for rq_pod in $PODS_ASKED $PEER; do
         is_pod "$rq_pod" || continue
@@ -1978,6 +2125,10 @@ $QUESTION_PODS
 QUESTION
     sp_target=''
     for sp_addr in $QUESTION_ADDRS; do sp_target=$sp_addr; done
+    case "$NL$QUESTION_PODS" in
+    *" $PEER "*) ;;
+    *) for sp_addr in $SVC_IPS; do is_address "$sp_addr" && sp_target=$sp_addr && break; done ;;
+    esac
     if is_address "$PEER"; then sp_target=$PEER; fi
     if [ -z "$sp_file" ]; then
         skip probe no-enter 'no pod of --pod runs here'
@@ -2144,7 +2295,11 @@ start_capture() { # NAME INTERFACE FILTER POD|- NSFILE|- INODE|-
     epoch_of "$NOW"
     {
         printf 'interface=%s\n' "$sa_if"
-        if [ "$sa_pod" = - ]; then printf 'netns=host\n'; else printf 'netns=pod\npod=%s\n' "$sa_pod"; fi
+        case $sa_pod in
+        -) printf 'netns=host\n' ;;
+        -/-) printf 'netns=pod\n' ;;
+        *) printf 'netns=pod\npod=%s\n' "$sa_pod" ;;
+        esac
         [ "$sa_inode" = - ] || printf 'netns_inode=%s\n' "$sa_inode"
         printf 'filter=%s\nsnaplen=%s\nstart=%s\ncommand=%s\n' "$sa_filter" "$SNAPLEN" "$EPOCH" "$QUOTED"
     } >"$ND/pcap/$sa_name.meta"
@@ -2252,7 +2407,7 @@ capture_result() { # NAME START RC
 }
 
 # -------------------------------------------------------------------------------------------------- cluster objects
-KUBECTL_OK=no CALICOCTL_OK=no
+KUBECTL_OK=no CALICOCTL_OK=no TOOLS_CHECKED=no
 # answers COMMAND...: true when it ends well within 8 seconds
 answers() {
     an_out=$OUT an_idx=$IDX an_rel=$REL an_count=$COUNT an_only=$ONLY
@@ -2261,8 +2416,11 @@ answers() {
     OUT=$an_out IDX=$an_idx REL=$an_rel COUNT=$an_count ONLY=$an_only QUIET=$an_quiet
     [ "$STATUS" = ok ]
 }
+# check_cluster_tools [peer]: with --only asked only where cluster objects are wanted, or for what the peer is
 check_cluster_tools() {
-    case $ONLY in '' | *kube_* | *calico_* | *\**) ;; *) return 0 ;; esac
+    case $ONLY${1:-} in '' | *kube_* | *calico_* | *\** | *peer) ;; *) return 0 ;; esac
+    [ "$TOOLS_CHECKED" = no ] || return 0
+    TOOLS_CHECKED=yes
     if [ "$DRY" = yes ]; then
         KUBECTL_OK=yes CALICOCTL_OK=yes
         return 0
@@ -2418,8 +2576,10 @@ fingerprint() { # FILE
             while read -r f_name; do printf '%s_tables\t%s\n' "$f_six" "$f_name"; done <"/proc/net/${f_six}_tables_names"
         done
         if have nft && loaded nf_tables; then nft list tables 2>/dev/null </dev/null; fi
+        # The file and not the name: some shells run an applet of theirs instead.
+        ip_options
         if have ip; then
-            ip -d -o link 2>/dev/null </dev/null | while IFS= read -r f_line; do
+            "$FOUND" ${IP_DETAILS:+"$IP_DETAILS"} -o link 2>/dev/null </dev/null | while IFS= read -r f_line; do
                 f_flags=-
                 case $f_line in *PROMISC*) f_flags=PROMISC ;; esac
                 f_count=-

@@ -105,6 +105,31 @@ SERVICE = {
 }
 
 
+def pod_reference(name: str) -> dict[str, str]:
+    return {"kind": "Pod", "namespace": "shop", "name": name}
+
+
+SLICE = {
+    "metadata": {"name": "s-abcde", "namespace": "shop", "labels": {"kubernetes.io/service-name": "s"}},
+    "addressType": "IPv4",
+    "endpoints": [
+        {"addresses": ["10.65.0.1"], "targetRef": pod_reference("web-1")},
+        {"addresses": ["10.65.7.9"], "targetRef": pod_reference("web-9"), "conditions": {"ready": False}},
+    ],
+}
+# Made by hand: no pod is named.
+SLICE_BY_HAND = {
+    "metadata": {"name": "s-hand", "namespace": "shop", "labels": {"kubernetes.io/service-name": "s"}},
+    "addressType": "IPv4",
+    "endpoints": [{"addresses": ["10.65.0.2"]}],
+}
+SLICE_EMPTY = {
+    "metadata": {"name": "s-empty", "namespace": "shop", "labels": {"kubernetes.io/service-name": "s"}},
+    "addressType": "IPv6",
+    "endpoints": None,
+}
+
+
 def listing(kind: str, version: str, *items: object) -> dict[str, Any]:
     return {"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": list(items)}
 
@@ -128,10 +153,20 @@ PATHS = {
                 "name": "apps",
                 "versions": [{"groupVersion": "apps/v1", "version": "v1"}],
                 "preferredVersion": {"groupVersion": "apps/v1", "version": "v1"},
-            }
+            },
+            {
+                "name": "discovery.k8s.io",
+                "versions": [{"groupVersion": "discovery.k8s.io/v1", "version": "v1"}],
+                "preferredVersion": {"groupVersion": "discovery.k8s.io/v1", "version": "v1"},
+            },
         ],
     },
     "/api/v1": resources("v1", ("pods", "Pod", True), ("nodes", "Node", False), ("services", "Service", True)),
+    "/apis/discovery.k8s.io/v1": resources("discovery.k8s.io/v1", ("endpointslices", "EndpointSlice", True)),
+    "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices": listing(
+        "EndpointSliceList", "discovery.k8s.io/v1", SLICE, SLICE_BY_HAND, SLICE_EMPTY
+    ),
+    "/api/v1/namespaces/shop/services/s": {"kind": "Service", "apiVersion": "v1", **SERVICE},
     "/apis/apps/v1": resources("apps/v1", ("daemonsets", "DaemonSet", True)),
     "/api/v1/pods": listing("PodList", "v1", WEB, BARE),
     "/api/v1/nodes": listing("NodeList", "v1", NODE),

@@ -268,7 +268,8 @@ configmap)
 esac
 """
     setup += r"""
-mkdir -p /etc/calico/confd/config /var/log/calico/cni
+mkdir -p /etc/calico/confd/config /etc/bird /var/log/calico/cni
+printf 'protocol bgp rack { password "TOPSECRET11"; }' >/etc/bird/bird.conf
 printf 'protocol bgp Mesh { password "TOPSECRET5"; }' >/etc/calico/confd/config/bird.cfg
 printf 'with --token=TOPSECRET6 and Bearer TOPSECRET7 to https://user:TOPSECRET8@host' >/var/log/calico/cni/cni.log
 """
@@ -279,6 +280,10 @@ printf 'with --token=TOPSECRET6 and Bearer TOPSECRET7 to https://user:TOPSECRET8
     assert b"TOPSECRET" not in everything
     assert run.node("host/bird_config_bird.out") == 'protocol bgp Mesh { password "removed"; }'
     assert "https://removed@host" in run.node("host/log_calico_cni.out")
+    # Another file with that name is another evidence.
+    assert run.node("host/bird_config_etc_bird.out") == 'protocol bgp rack { password "removed"; }'
+    assert run.index()["host/bird_config_bird"]["command"] == "cat /etc/calico/confd/config/bird.cfg"
+    assert run.index()["host/bird_config_etc_bird"]["command"] == "cat /etc/bird/bird.conf"
     config = json.loads(run.text("cluster/kube_configmap_calico_config.out"))["data"]
     assert json.loads(config["cni_network_config"]) == {"k8s_auth_token": "removed"}
     assert config["kubeconfig.conf"] == "user:\n token: removed\n"

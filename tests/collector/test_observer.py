@@ -71,6 +71,14 @@ def test_a_real_change_is_told() -> None:
     assert "link\twire@eth0 PROMISC" in run.node("observer_diff.txt")
 
 
+def test_fingerprint_sees_links_with_busybox_ip() -> None:
+    """BusyBox's ip refuses -d; a shell that runs its own applets first has no other."""
+    run = Node(shell="ash", setup=PODS, stubs={"ip": '#!/bin/sh\nexec busybox ip "$@"\n'}).run("--profile", "quick")
+    links = {line.split()[1] for line in run.node("fingerprint_before.txt").splitlines() if line.startswith("link\t")}
+    assert {"lo", "eth0@wire", "wire@eth0"} <= links
+    assert run.meta()["fingerprint_changed"] == ["no"]
+
+
 def test_allowed_fields_only() -> None:
     """A real kubectl against an API with secrets in pod environments, annotations, messages and DaemonSets."""
     need("kubectl", root=True)
