@@ -76,7 +76,8 @@ class Compiler:
                 break
         fact = NetfilterRule(
             "native", FAMILY.get(self.family, 0), f"{self.family} {self.table}", rule.chain, rule.index, rule.source,
-            tuple(work.facts), work.target, work.options, work.goto, rule.packets, rule.bytes, rule.comment, work.strange,
+            tuple(work.facts), work.target, work.options, work.goto, rule.packets, rule.bytes, rule.comment,
+            work.strange,
         )  # fmt: skip
         return CompiledNftRule(fact, work.operations)
 
@@ -239,7 +240,8 @@ class _Work:
         self.reader.next()
 
         def run(c: Context) -> bool | str:
-            if not c.packet.ctstate:
+            # nft_notrack_eval: also a packet that conntrack found invalid has no connection.
+            if c.packet.ctstate in ("", "INVALID"):
                 c.packet = replace(c.packet, ctstate="UNTRACKED")
             return True
 
