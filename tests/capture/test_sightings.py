@@ -174,3 +174,13 @@ def test_a_file_that_is_no_pcap_says_nothing() -> None:
     files.add("n2", [])
     files.data["n2.pcap"] = b"not a capture"
     assert said(files.ask()) == [("n1", True)]
+
+
+def test_a_masqueraded_try_is_seen_under_another_port_at_its_time() -> None:
+    node = ip_address("192.0.2.11")
+    for when, expected in ((10.1, [("n1", True), ("n2", True)]), (60.0, [("n1", True), ("n2", False)])):
+        files = Files()
+        files.add("n1", [(10.0, frame(sport=40000))])
+        files.add("n2", [(when, frame("192.0.2.11", sport=52000))])
+        found = [one for one in files.ask(FLOW, Variant(node, B, 80)) if one.attempt == 40000]
+        assert said(tuple(found)) == expected

@@ -137,22 +137,30 @@ def _client_port(seen: Seen, direction: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """One connection attempt: the client's port and the times of its first and last request packet anywhere."""
+    """One connection attempt: the client's port and the times of its first and last request packet anywhere.
+
+    `beside` are all client ports that the points which saw it know.
+    """
 
     port: int | None
     begin: float
     end: float
+    beside: frozenset[int | None]
 
 
 def _tries(tracks: Iterable[_Track]) -> tuple[_Try, ...]:
     """All tries that some capture saw, newest first; those that began just before the captures ended come last."""
     times: dict[int | None, list[float]] = {}
+    beside: dict[int | None, set[int | None]] = {}
     last = 0.0
     for track in tracks:
         last = max(last, track.last or 0.0)
+        ports = {seen.sport for seen in track.frames["request"]}
         for seen in track.frames["request"]:
             times.setdefault(seen.sport, []).append(seen.time)
-    tries = [_Try(port, min(seen), max(seen)) for port, seen in times.items()]
+        for port in ports:
+            beside.setdefault(port, set()).update(ports)
+    tries = [_Try(port, min(seen), max(seen), frozenset(beside[port])) for port, seen in times.items()]
     return tuple(sorted(tries, key=lambda one: (one.begin > last - MARGIN, -one.begin)))
 
 
@@ -161,9 +169,8 @@ def _judge(point: Point, track: _Track, tries: tuple[_Try, ...]) -> list[Sightin
     own = track.frames[point.direction]
     found = []
     for one in tries[:MAX_TRIES]:
-        same = [seen for seen in own if _client_port(seen, point.direction) == one.port] or (
-            own if _rewritten(track, one.port) else []
-        )
+        same = [seen for seen in own if _client_port(seen, point.direction) == one.port]
+        same = same or _rewritten(own, point.direction, one)
         if same:
             found.append(_seen(point, track.capture, same, one.port))
         elif _covers(track, one):
@@ -208,10 +215,12 @@ def _seen(point: Point, capture: Capture, same: list[Seen], attempt: int | None)
     )
 
 
-def _rewritten(track: _Track, port: int | None) -> bool:
-    """Whether this point sees the flow under other client ports only (masqueraded)."""
-    ports = {_client_port(seen, way) for way in track.frames for seen in track.frames[way]}
-    return bool(ports) and port not in ports and len({seen.src for seen in track.frames["request"]}) == 1
+def _rewritten(own: list[Seen], direction: str, one: _Try) -> list[Seen]:
+    """The frames of a point that sees this try under another client port (masqueraded): at its time, and where none
+    of the ports is one that the points which saw the try know."""
+    if {_client_port(seen, direction) for seen in own} & one.beside:
+        return []
+    return [seen for seen in own if one.begin - MARGIN <= seen.time <= one.end + MARGIN]
 
 
 def _covers(track: _Track, one: _Try) -> bool:
