@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from lasthop.kube.chains import endpoint_chain, meanings, service_chain
+from lasthop.kube.chains import endpoint_chain, endpoint_chains, service_chain
 from lasthop.kube.services import find_port, resolve
 from tests.calico.build import reference, snapshot
 from tests.conftest import shared
@@ -103,7 +103,13 @@ def test_ports_of_a_service() -> None:
 
 
 def test_every_service_chain_of_a_real_node_has_a_meaning() -> None:
-    known = meanings(reference("healthy-vxlan-nft"))
+    cluster = reference("healthy-vxlan-nft")
+    known = endpoint_chains(cluster) | {
+        service_chain(service.namespace, service.name, port.name, port.proto, prefix)
+        for service in cluster.cluster.services.values
+        for port in service.ports
+        for prefix in ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-")
+    }
     seen = 0
     for path in shared("reference-cluster", "cases", "healthy-vxlan-nft").glob("nodes/*/iptables-save.txt"):
         for name in re.findall(r"^:(KUBE-(?:SVC|SVL|EXT|SEP)-\S+)", path.read_text(), re.M):

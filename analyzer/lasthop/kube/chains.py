@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from lasthop.facts.kube import Service, ServicePort
 from lasthop.facts.network import Ip
 from lasthop.facts.snapshot import Snapshot
 
-from .services import Backend, listed_backends, slices_by_service
-
-_PER_SERVICE = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-XLB-")
+from .services import listed_addresses, slices_by_service
 
 
 def _hash(*parts: str) -> str:
@@ -45,26 +41,14 @@ def endpoint_chain(namespace: str, name: str, port_name: str, proto: str, ip: Ip
     return "KUBE-SEP-" + _hash(service_port_name(namespace, name, port_name), proto.lower(), target)
 
 
-@dataclass(frozen=True, slots=True)
-class ChainMeaning:
-    """What a KUBE- chain stands for; `backend` only for KUBE-SEP-."""
-
-    service: Service
-    port: ServicePort
-    backend: Backend | None = None
-
-
-def meanings(snapshot: Snapshot) -> dict[str, ChainMeaning]:
-    """Chain name -> meaning for every Service and known endpoint of the snapshot. A KUBE-SEP chain of a node that is
-    not in it sends to an endpoint that no object names (any more)."""
-    found: dict[str, ChainMeaning] = {}
+def endpoint_chains(snapshot: Snapshot) -> frozenset[str]:
+    """The KUBE-SEP chains of every Service and known endpoint of the snapshot. One of a node that is not among them
+    sends to an endpoint that no object names (any more)."""
     slices = slices_by_service(snapshot)
+    found = set()
     for service in snapshot.cluster.services.values:
+        mine = slices.get((service.namespace, service.name), ())
         for port in service.ports:
-            key = service_hash(service.namespace, service.name, port.name, port.proto)
-            for prefix in _PER_SERVICE:
-                found[prefix + key] = ChainMeaning(service, port)
-            for backend in listed_backends(slices.get((service.namespace, service.name), ()), port):
-                name = endpoint_chain(service.namespace, service.name, port.name, port.proto, backend.ip, backend.port)
-                found[name] = ChainMeaning(service, port, backend)
-    return found
+            for ip, number in listed_addresses(mine, port):
+                found.add(endpoint_chain(service.namespace, service.name, port.name, port.proto, ip, number))
+    return frozenset(found)

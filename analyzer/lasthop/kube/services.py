@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lasthop.facts.evidence import Complete, SourceRef
-from lasthop.facts.kube import EndpointSlice, Service, ServicePort
+from lasthop.facts.kube import EndpointAddress, EndpointSlice, Service, ServicePort
 from lasthop.facts.network import Ip
 from lasthop.facts.snapshot import Snapshot
 
@@ -91,7 +91,22 @@ def backends(snapshot: Snapshot, service: Service, port: ServicePort) -> tuple[B
         for item in snapshot.cluster.endpoint_slices.values
         if item.service == service.name and item.namespace == service.namespace
     ]
-    return listed_backends(mine, port)
+    found: dict[tuple[Ip, int], Backend] = {}
+    for item, address, number in _listed(mine, port):
+        key = (address.ip, number)
+        backend = Backend(
+            address.ip,
+            number,
+            address.ready,
+            address.node,
+            address.pod,
+            address.terminating,
+            address.serving,
+            item.source,
+        )
+        if key not in found or (backend.usable and not found[key].usable):
+            found[key] = backend
+    return tuple(found.values())
 
 
 def slices_by_service(snapshot: Snapshot) -> dict[tuple[str, str], list[EndpointSlice]]:
@@ -102,27 +117,17 @@ def slices_by_service(snapshot: Snapshot) -> dict[tuple[str, str], list[Endpoint
     return found
 
 
-def listed_backends(mine: Sequence[EndpointSlice], port: ServicePort) -> tuple[Backend, ...]:
-    """`backends` of the Service to which all the slices belong."""
+def listed_addresses(mine: Sequence[EndpointSlice], port: ServicePort) -> dict[tuple[Ip, int], None]:
+    """Address and port of each backend of the Service to which all the slices belong."""
+    return dict.fromkeys((address.ip, number) for _, address, number in _listed(mine, port))
+
+
+def _listed(mine: Sequence[EndpointSlice], port: ServicePort) -> Iterator[tuple[EndpointSlice, EndpointAddress, int]]:
     slices = [item for item in mine if item.kind == "EndpointSlice"]
-    found: dict[tuple[Ip, int], Backend] = {}
     for item in slices or mine:
         for number in _numbers(item, port):
             for address in item.addresses:
-                key = (address.ip, number)
-                backend = Backend(
-                    address.ip,
-                    number,
-                    address.ready,
-                    address.node,
-                    address.pod,
-                    address.terminating,
-                    address.serving,
-                    item.source,
-                )
-                if key not in found or (backend.usable and not found[key].usable):
-                    found[key] = backend
-    return tuple(found.values())
+                yield item, address, number
 
 
 def _numbers(item: EndpointSlice, port: ServicePort) -> tuple[int, ...]:

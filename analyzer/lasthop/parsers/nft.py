@@ -236,6 +236,11 @@ def native_rules(text: str) -> frozenset[tuple[int, str, str, int]]:
     found: set[tuple[int, str, str, int]] = set()
     family, table, chain, index = 0, "", "", 0
     for line in text.split("\n"):
+        if chain and line[:1] == "\t":  # the common case first: the counter stands before any comment
+            at = line.find(" counter ")
+            if at >= 0 and ('"' not in line or line.find('comment "', 0, at) < 0):
+                index += 1
+                continue
         if line.startswith("table "):
             match = _NATIVE_TABLE.match(line)
             family, table = (0, "") if match is None else (6 if match.group(1) == "ip6" else 4, match.group(2))
@@ -247,9 +252,6 @@ def native_rules(text: str) -> frozenset[tuple[int, str, str, int]]:
             chain, index = (match.group(1), 0) if match is not None else ("", 0)
         elif "counter" in line:
             index += 1
-            at = line.find(" counter ")
-            if at >= 0 and line.find('comment "', 0, at) < 0:
-                continue
             if "counter" not in line.partition('comment "')[0].split():
                 found.add((family, table, chain, index))
         else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from ipaddress import ip_address
 
 from lasthop.facts.netfilter import NetfilterRule, Ruleset
 from lasthop.facts.snapshot import Snapshot
-from lasthop.kube.chains import meanings
+from lasthop.kube.chains import endpoint_chains
 from lasthop.snapshot.columns import Column, Row, Sources, range_keys
 from lasthop.snapshot.tables import Layout, owners
 
@@ -44,7 +44,7 @@ def derived_rows(snapshot: Snapshot, name: str, sources: Sources) -> Iterator[Ro
 
 def _unexpected_backends(snapshot: Snapshot, sources: Sources) -> Iterator[Row]:
     """Chain names are hashes of service, port and endpoint: only chains with a name that nothing explains are read."""
-    known = meanings(snapshot)
+    known = endpoint_chains(snapshot)
     for place, number, netns in owners(snapshot, "netns"):
         if place[1] != "host":
             continue
@@ -61,7 +61,7 @@ def _unexpected_backends(snapshot: Snapshot, sources: Sources) -> Iterator[Row]:
                     )  # fmt: skip
 
 
-def _in_use(ruleset: Ruleset, known: Mapping[str, object]) -> Iterator[tuple[NetfilterRule, NetfilterRule]]:
+def _in_use(ruleset: Ruleset, known: Container[str]) -> Iterator[tuple[NetfilterRule, NetfilterRule]]:
     """(DNAT rule, a rule that jumps to its chain): kube-proxy may leave chains behind that nobody reaches."""
     if "nat" not in ruleset.tables():
         return
