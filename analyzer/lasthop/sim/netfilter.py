@@ -24,8 +24,7 @@ from .extensions.protocols import protocol_number
 from .extensions.targets import NatRequest
 from .ipsets import SetStore
 from .nat import apply_mapping, set_up, without_rule
-from .nft.hooks import NativeTables, orders
-from .nft.walk import BaseChain, NftTraversal
+from .nft.hooks import BaseChain, NativeTables, orders
 from .worlds import World
 
 MAX_BRANCHES = 256
@@ -471,6 +470,8 @@ class Firewall:
         return [self._finish(call, branch, place, world, manip) for world in worlds]
 
     def _walk_native(self, call: _Call, branch: _Branch, base: BaseChain, manip: str) -> list[_Branch]:
+        from .nft.walk import NftTraversal
+
         packet = branch.packet
         table = self.native.table(base)
         chain = base.chain

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 from lasthop.facts.evidence import Doubt, Partial
 from lasthop.facts.netfilter import NftChain, NftRuleset
 from lasthop.facts.snapshot import NetNS
 
-from .walk import BaseChain, NftTable
+if TYPE_CHECKING:  # most nodes have no native chain: the compiler of their rules is loaded for those that have
+    from .walk import NftTable
 
 FAMILIES = {4: frozenset({"ip", "inet"}), 6: frozenset({"ip6", "inet"})}
 COMPAT_TABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
 MAX_ORDERS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class BaseChain:
+    """A base chain in its place: `order` counts base chains in the order of the listing."""
+
+    chain: NftChain
+    order: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.chain.family} {self.chain.table} {self.chain.name}"
 
 
 class NativeTables:
@@ -46,6 +61,8 @@ class NativeTables:
         key = (base.chain.family, base.chain.table)
         found = self._tables.get(key)
         if found is None:
+            from .walk import NftTable
+
             ruleset = self.ruleset
             assert ruleset is not None
             found = self._tables[key] = NftTable(ruleset, *key, self.doubts)

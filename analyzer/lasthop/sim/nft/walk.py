@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lasthop.facts.evidence import Doubt
-from lasthop.facts.netfilter import NftChain, NftRuleset
+from lasthop.facts.netfilter import NftRuleset
 from lasthop.facts.trace import Choice, MatchResult
 from lasthop.sim.edits import RuleKey, rule_key
 from lasthop.sim.extensions.context import Context
@@ -16,18 +14,6 @@ from .compile import Compiler, target_of
 from .operations import Chance, Change, CompiledNftRule, Condition, Decide, Open, Operation, Rewrite, Verdict
 
 MAX_DEPTH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class BaseChain:
-    """A base chain in its place: `order` counts base chains in the order of the listing."""
-
-    chain: NftChain
-    order: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.chain.family} {self.chain.table} {self.chain.name}"
 
 
 class NftTable:
