@@ -23,7 +23,8 @@ def failing_flows(world: World) -> tuple[Question, ...]:
             dst = entry.original.dst
             if dst.is_multicast or entry.proto not in ("tcp", "udp", "sctp") or int(dst) == 0xFFFFFFFF:
                 continue
-            if entry.original.src not in world.pod_addresses and dst not in world.pod_addresses:
+            # A NodePort's or Service's address is no pod's: there the answer would have come from one.
+            if not {entry.original.src, dst, entry.reply.src} & world.pod_addresses.keys():
                 continue
             tries[(str(entry.original.src), str(dst), entry.proto, entry.original.dport)] += 1
     return tuple(

@@ -33,6 +33,8 @@ def resolve(world: World, question: Question) -> FlowEnds:
     src = endpoint(world, question.src, family)
     if src.ip is not None and src.ip.version != family:
         dst = endpoint(world, question.dst, src.ip.version)
+    if src.ip is not None and dst.ip is not None and src.ip.version != dst.ip.version:
+        raise UsageError(f"{question.src} ({src.ip}) and {question.dst} ({dst.ip}) have no IP family in common.")
     port = question.port
     if port is None and question.proto not in ("icmp", "icmpv6"):
         port = _usual_port(world, dst, question.proto)
@@ -51,10 +53,21 @@ def endpoint(world: World, text: str, family: int | None) -> Endpoint:
     if "/" in text:
         place = world.pods.get(text)
         if place is None:
-            raise NotInEvidence(f"pod {text} is not in the bundle.")
+            return _host_network_pod(world, text, family)
         ip = _of_family(place.ips, family)
         return Endpoint("pod", text, ip, place.node, place.interface)
-    return of_address(world, ip_address(text))
+    try:
+        return of_address(world, ip_address(text))
+    except ValueError:
+        raise UsageError(f"{text!r} is no address, NAMESPACE/POD, node:NAME or svc:NAMESPACE/NAME.") from None
+
+
+def _host_network_pod(world: World, text: str, family: int | None) -> Endpoint:
+    """A pod in its node's own netns is the node."""
+    for pod in world.snapshot.cluster.pods.values:
+        if pod.host_network and f"{pod.namespace}/{pod.name}" == text and pod.node:
+            return _node(world, pod.node, family)
+    raise NotInEvidence(f"pod {text} is not in the bundle.")
 
 
 def of_address(world: World, ip: Ip) -> Endpoint:

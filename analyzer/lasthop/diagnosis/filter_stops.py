@@ -141,8 +141,7 @@ def _invalid(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
 def _kube(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
     found = SERVICE.search(rule.comment)
     if found is None:
-        return Fault("calico-rule-drop" if plain_chain(rule).startswith("cali-") else "foreign-rule-drop",
-                     f"kube-proxy's rule on {hop.node} drops the packet", rule_name(rule), _spec(rule), place="service",
+        return Fault("foreign-rule-drop", f"kube-proxy's rule on {hop.node} drops the packet", rule_name(rule), _spec(rule), place="service",
                      evidence=(rule.source,))  # fmt: skip
     name = found.group(1)
     local = "no local endpoints" in rule.comment

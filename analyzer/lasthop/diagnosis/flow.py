@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from ipaddress import IPv4Address
 
-from lasthop.facts.network import Ip
 from lasthop.facts.trace import Choice, Disposition, Hop, Outcome, Packet, Step, Trace
 from lasthop.sim import routing
+from lasthop.sim.conntrack import ConntrackTable
 from lasthop.sim.tracer import Tracer
 from lasthop.sim.walk import WIRE, End, Result, Walk, lost, outcomes
 from lasthop.sim.world import HOST, World
 
 from .ends import FlowEnds
 from .result import Endpoint
+
+Conntracks = Mapping[tuple[str, str], ConntrackTable]
 
 EPHEMERAL_PORT = 54321
 SMALL = 60
@@ -35,8 +38,8 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """What one set of choices came to. Legs after a stop are None. `left` says that the request's last hop is outside
-    the evidence, as asked."""
+    """What one set of choices came to. Legs after a stop are None. `wrong_host`: whatever is undecided, the request
+    ends at another host than the one asked for."""
 
     choices: tuple[Choice, ...]
     share: Fraction
@@ -89,7 +92,7 @@ class FlowWalker:
             length=SMALL if ends.proto == "tcp" else 84,
         )  # fmt: skip
 
-    def _launch(self, ends: FlowEnds, packet: Packet, conntracks: dict) -> list[End]:  # type: ignore[type-arg]
+    def _launch(self, ends: FlowEnds, packet: Packet, conntracks: Conntracks) -> list[End]:
         src = ends.src
         if src.kind == "pod":
             if self.world.state(src.node, f"pod:{src.name}") is not None:
@@ -107,7 +110,7 @@ class FlowWalker:
         decision = routing.route_output(state, packet)[0]
         return replace(packet, src=decision.src) if decision.src is not None else packet
 
-    def _from_uncollected_pod(self, ends: FlowEnds, packet: Packet, conntracks: dict) -> list[End]:  # type: ignore[type-arg]
+    def _from_uncollected_pod(self, ends: FlowEnds, packet: Packet, conntracks: Conntracks) -> list[End]:
         start = Walk(packet, ends.src.node, f"pod:{ends.src.name}", conntracks=conntracks)
         step = Step("netns", Outcome.UNKNOWN, f"the inside of pod {ends.src.name} was not collected",
                     decides=f"pod {ends.src.name}")  # fmt: skip
@@ -118,7 +121,7 @@ class FlowWalker:
         entered = start.doubt(step).enter(ends.src.node, HOST, ends.src.interface, packet)
         return [blind, *self.tracer.receive(entered)]
 
-    def _from_outside(self, packet: Packet, conntracks: dict, ends: FlowEnds) -> list[End]:  # type: ignore[type-arg]
+    def _from_outside(self, packet: Packet, conntracks: Conntracks, ends: FlowEnds) -> list[End]:
         """A packet from an address outside the bundle arrives at the node that owns the destination."""
         place = self.world.host_addresses.get(packet.dst)
         start = Walk(packet, "", WIRE, conntracks=conntracks)
@@ -140,8 +143,7 @@ class FlowWalker:
         walked = Walked(result.choices, result.share, request)
         end = result.main
         if end.delivered:
-            wrong = self._wrong_host(ends, end)
-            walked = replace(walked, wrong_host=wrong)
+            walked = replace(walked, wrong_host=all(self._wrong_host(ends, one) for one in result.ends))
             reply_result = self._reply(ends, end, SMALL if ends.proto == "tcp" else 84, syn=True)
         elif result.disposition is Disposition.LEFT_EVIDENCE and ends.dst.kind == "address":
             reply_result = self._reply_from_outside(ends, end)
@@ -224,6 +226,8 @@ class FlowWalker:
         return _merge(outcomes(self.tracer.receive(start.enter(hop.node, HOST, hop.oif, answer))))
 
     def _wrong_host(self, ends: FlowEnds, end: End) -> bool:
+        if not end.delivered:
+            return False
         if ends.dst.kind == "pod":
             return (end.walk.node, end.walk.netns) != (ends.dst.node, f"pod:{ends.dst.name}")
         if ends.dst.kind == "node" and end.walk.packet.dst == ends.dst.ip:
@@ -258,7 +262,6 @@ def numbered(hops: tuple[Hop, ...], direction: str, target: str) -> tuple[Hop, .
     """Gives each hop its number in the method's picture (design 1); None where the picture does not fit."""
     leave, send, cross, hand = (1, 2, 3, 4) if direction == "request" else (5, 6, 7, 8)
     first_host = next((index for index, hop in enumerate(hops) if hop.netns == HOST), None)
-    last_host = next((i for i in range(len(hops) - 1, -1, -1) if hops[i].netns == HOST and hops[i].node == target), None)
     origin = hops[0].node if hops else ""
     result = []
     for index, hop in enumerate(hops):
@@ -272,8 +275,6 @@ def numbered(hops: tuple[Hop, ...], direction: str, target: str) -> tuple[Hop, .
                 step = send
         else:
             step = leave if index == 0 else hand
-        if hop.netns == HOST and index == 0 and hop.node == target and last_host == 0 and len(hops) == 1:
-            step = hand
         result.append(replace(hop, step=step))
     return tuple(result)
 
@@ -308,7 +309,3 @@ def _weaken(result: Result) -> Result:
     if result.disposition is Disposition.DELIVERED:
         return replace(result, disposition=Disposition.INSUFFICIENT_EVIDENCE)
     return result
-
-
-def same_address(one: Ip | None, other: Ip | None) -> bool:
-    return one is not None and one == other

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lasthop.bundle.model import Bundle
 from lasthop.facts.snapshot import Snapshot
 from lasthop.snapshot.coverage import coverage
@@ -30,11 +32,10 @@ def health(snapshot: Snapshot, bundle: Bundle) -> BundleHealth:
     )  # fmt: skip
 
 
-def _changed(meta: object) -> tuple[str, ...] | None:
+def _changed(meta: Mapping[str, str]) -> tuple[str, ...] | None:
     """What differs between the collector's two fingerprints; None when it took none."""
-    values = dict(meta) if isinstance(meta, dict) else {k: meta[k] for k in meta}  # type: ignore[attr-defined,index]
-    before = {k.removeprefix("fingerprint_before_"): v for k, v in values.items() if k.startswith("fingerprint_before")}
-    after = {k.removeprefix("fingerprint_after_"): v for k, v in values.items() if k.startswith("fingerprint_after")}
+    before = {k.removeprefix("fingerprint_before_"): v for k, v in meta.items() if k.startswith("fingerprint_before")}
+    after = {k.removeprefix("fingerprint_after_"): v for k, v in meta.items() if k.startswith("fingerprint_after")}
     if not before or not after:
         return None
     return tuple(sorted(key for key in before if key in after and before[key] != after[key]))

@@ -23,6 +23,10 @@ STOPS = frozenset(Disposition) - {
     Disposition.LEFT_EVIDENCE,
     Disposition.BYPASSED,
 }
+SIZED = frozenset({"tcp", "udp", "sctp"})
+"""Protocols whose full-size packets are walked too."""
+ONE_WAY_PORTS = frozenset({162, 514, 2055, 4739, 4789, 6081, 6343, 8125, 8472, 9995, 9996, 12201, 25826})
+"""SNMP traps, syslog, NetFlow, IPFIX, VXLAN, Geneve, sFlow, StatsD, Linux VXLAN, NetFlow, GELF, collectd."""
 
 
 class Judge:
@@ -89,6 +93,8 @@ class Judge:
     def _breaks(self, ends: FlowEnds, walked: Walked, proof: WireProof) -> tuple[Finding, ...]:
         found: list[Finding] = []
         for leg in walked.legs():
+            if leg.trace.direction == "reply" and one_way(ends):
+                continue
             if leg.disposition in STOPS:
                 found.append(stops.finding(self.knowledge, ends, leg))
             elif leg.disposition is Disposition.LEFT_EVIDENCE:
@@ -208,6 +214,11 @@ def _until_break(walked: Walked) -> list[Leg]:
     return legs
 
 
+def one_way(ends: FlowEnds) -> bool:
+    """Whether the protocol expects no answer (IANA's port numbers): a missing one is then no fault."""
+    return ends.proto == "udp" and ends.port in ONE_WAY_PORTS
+
+
 def _complete(ends: FlowEnds, walked: Walked) -> bool:
     """Whether every direction was walked to its end with evidence; an asked address outside may end it."""
     outside = ends.dst.kind == "address"
@@ -215,7 +226,12 @@ def _complete(ends: FlowEnds, walked: Walked) -> bool:
     request_ok = walked.request.disposition is Disposition.DELIVERED or (
         outside and walked.request.disposition is Disposition.LEFT_EVIDENCE
     )
+    if request_ok and one_way(ends):
+        return walked.request_full is None or walked.request_full.disposition is walked.request.disposition
     if not request_ok or walked.reply is None:
+        return False
+    inside = not outside and not from_outside and len({(hop.node, hop.netns) for hop in walked.request.trace.hops}) > 1
+    if inside and ends.proto in SIZED and (walked.request_full is None or walked.reply_full is None):
         return False
     reply_ok = walked.reply.disposition is Disposition.DELIVERED or (
         from_outside and walked.reply.disposition is Disposition.LEFT_EVIDENCE
