@@ -7,7 +7,7 @@ their own priority; those of type nat are asked where NAT is done, in the order 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lasthop.facts.evidence import Absent, AbsentReason, Doubt, Evidence, Partial, SourceRef
@@ -344,23 +344,23 @@ class Firewall:
 
     def _ask(self, call: _Call, branch: _Branch, actors: list[Actor], manip: str) -> list[_Branch]:
         """Actors of equal priority: in the known order, else in every possible one."""
-        if self.order is not None:
-            actors = sorted(actors, key=self._rank)
-        first = self._one_after_another(call, branch, actors, manip)
-        if len(actors) < 2 or self.order is not None or _untouched(branch, first):
+        if self.order is not None or len(actors) < 2:
+            known = actors if self.order is None else sorted(actors, key=self._rank)
+            return self._one_after_another(call, branch, known, manip)
+        possible = orders(actors)
+        first = self._one_after_another(call, branch, possible[0], manip)
+        if len(possible) == 1 or _untouched(branch, first):
             return first
-        tried = [(tuple(actors), first)]
-        for other in orders(list(actors)):
-            if other != tuple(actors):
-                tried.append((other, self._one_after_another(call, branch, list(other), manip)))  # type: ignore[arg-type]
-        kinds: dict[frozenset[tuple[object, ...]], tuple[tuple[object, ...], list[_Branch]]] = {}
+        tried = [(possible[0], first)]
+        tried += [(other, self._one_after_another(call, branch, other, manip)) for other in possible[1:]]
+        kinds: dict[frozenset[tuple[object, ...]], tuple[Sequence[Actor], list[_Branch]]] = {}
         for asked, results in tried:
             kinds.setdefault(frozenset(result.state() for result in results), (asked, results))
         if len(kinds) == 1:
             return first
         return self._undecided(call, list(kinds.values()))
 
-    def _undecided(self, call: _Call, kinds: list[tuple[tuple[object, ...], list[_Branch]]]) -> list[_Branch]:
+    def _undecided(self, call: _Call, kinds: list[tuple[Sequence[Actor], list[_Branch]]]) -> list[_Branch]:
         tables = {actor.table if isinstance(actor, _Table) else "" for actor in kinds[0][0]}
         table = tables.pop() if len(tables) == 1 else ""
         if table:
@@ -373,7 +373,7 @@ class Firewall:
             why = f"{names} act here at the same priority; which is asked first is in no dump"
         everything = []
         for asked, results in kinds:
-            before = (asked[0].backend, asked[1].backend) if table else (_actor_name(asked[0]), _actor_name(asked[1]))  # type: ignore[attr-defined]
+            before = [actor.backend if table and isinstance(actor, _Table) else _actor_name(actor) for actor in asked]
             for result in results:
                 result.steps += (Step(stage, Outcome.UNKNOWN, why, decides="rule counters"),)
                 result.assumed += (f"{stage}: {before[0]} is asked before {before[1]}",)
@@ -390,7 +390,7 @@ class Firewall:
         return (len(order) + 1, 0)
 
     def _one_after_another(
-        self, call: _Call, branch: _Branch, actors: list[Actor], manip: str
+        self, call: _Call, branch: _Branch, actors: Sequence[Actor], manip: str
     ) -> list[_Branch]:
         branches = [replace(branch)]
         for actor in actors:
@@ -573,8 +573,8 @@ def _priority(base: BaseChain) -> int:
     return 0 if base.chain.priority is None else base.chain.priority
 
 
-def _actor_name(actor: object) -> str:
-    return actor.name if isinstance(actor, (_Table, BaseChain)) else str(actor)
+def _actor_name(actor: Actor) -> str:
+    return actor.name if isinstance(actor, (_Table, BaseChain)) else actor
 
 
 def _untouched(before: _Branch, after: list[_Branch]) -> bool:

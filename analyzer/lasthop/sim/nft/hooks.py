@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lasthop.facts.evidence import Doubt, Partial
 from lasthop.facts.netfilter import NftChain, NftRuleset
@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # most nodes have no native chain: the compiler of their rule
 
 FAMILIES = {4: frozenset({"ip", "inet"}), 6: frozenset({"ip6", "inet"})}
 COMPAT_TABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
-MAX_ORDERS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +114,16 @@ class NativeTables:
                     yield BaseChain(chain, order)
 
 
-def orders(actors: list[object]) -> list[tuple[object, ...]]:
+T = TypeVar("T")
+
+
+def orders(actors: Sequence[T]) -> list[tuple[T, ...]]:
     """The orders in which hooks of equal priority may be asked. The kernel asks the one registered last first
     (nf_hook_entries_grow), and chains of one table are listed in the order in which they were made."""
     found = []
-    for candidate in permutations(actors) if len(actors) <= 4 else (tuple(actors), tuple(reversed(actors))):
+    # Of more than four only the order of the listing and its reverse are tried.
+    candidates = permutations(actors) if len(actors) <= 4 else iter([tuple(reversed(actors)), tuple(actors)])
+    for candidate in candidates:
         made: dict[tuple[str, str], int] = {}
         for actor in candidate:
             if isinstance(actor, BaseChain):
@@ -129,4 +133,4 @@ def orders(actors: list[object]) -> list[tuple[object, ...]]:
                 made[key] = actor.order
         else:
             found.append(candidate)
-    return found[:MAX_ORDERS]
+    return found or [tuple(reversed(actors))]
