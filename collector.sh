@@ -1755,8 +1755,11 @@ backends_by_kubectl() {
             read -r SVC_IPS <"$CTL/answer.out" || SVC_IPS=''
         fi
     fi
-    bk_n=0
+    bk_n=0 bk_asked=0
     for bk_name in $bk_services; do
+        # One outside address can be that of many Services.
+        bk_asked=$((bk_asked + 1))
+        [ "$bk_asked" -le 8 ] || break
         answers kubectl get endpointslices -n "${bk_name%%/*}" -l "kubernetes.io/service-name=${bk_name#*/}" --request-timeout=5s -o \
             'jsonpath={range .items[*].endpoints[*]}{.targetRef.kind}/{.targetRef.namespace}/{.targetRef.name} {.addresses[*]}{"\n"}{end}' ||
             continue
@@ -2044,6 +2047,8 @@ host_network_pods() {
             for hn_proc in /proc/[0-9]*; do
                 cgroup_uid "${hn_proc#/proc/}"
                 [ "$POD_UID" = "$hn_uid" ] || continue
+                netns_of_path "$hn_proc/ns/net"
+                [ "${INODE:--}" = "$HOST_INODE" ] || continue 2
                 mkdir -p "$ND/pods/${P_NS}_$P_NAME" 2>/dev/null || return 0
                 printf 'namespace=%s\nname=%s\nuid=%s\npid=%s\nhost_network=yes\nfound_by=cgroup\n' "$P_NS" "$P_NAME" "$hn_uid" \
                     "${hn_proc#/proc/}" >"$ND/pods/${P_NS}_$P_NAME/pod.meta"

@@ -13,8 +13,8 @@ from tests.conftest import need
 
 pytestmark = pytest.mark.lab
 
-# The chains of kube-proxy's iptables mode (pkg/proxy/iptables/proxier.go, Kubernetes 1.33) for shop/db, port 80: one endpoint
-# here, one on another node. other/db has its endpoint here as well and is not asked for.
+# The chains of kube-proxy's iptables mode (pkg/proxy/iptables/proxier.go, Kubernetes 1.33) for shop/db, port 80: an
+# endpoint here, one on another node. other/db has its endpoint here as well and is not asked for.
 KUBE_PROXY = """
 iptables-nft-restore --noflush <<'END'
 *nat
