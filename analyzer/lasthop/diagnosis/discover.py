@@ -8,19 +8,23 @@ from collections.abc import Iterable
 from lasthop.facts.snapshot import Question
 from lasthop.sim.world import PodPlace, World
 
+from .verdicts import ONE_WAY_PORTS
+
 MAX_SAMPLES = 400
 MAX_FAILING = 50
 
 
 def failing_flows(world: World) -> tuple[Question, ...]:
     """Flows whose conntrack entries saw no answer, most tries first. ESTABLISHED entries without a reply were picked
-    up mid-stream and are not failures; neither are broadcasts and one-way datagrams to outside."""
+    up mid-stream and are not failures; neither are broadcasts and datagrams that expect no answer."""
     tries: Counter[tuple[str, str, str, int | None]] = Counter()
     for state in world.host_states():
         for entry in state.netns.conntrack.values:
             if "UNREPLIED" not in entry.status or entry.state == "ESTABLISHED":
                 continue
             dst = entry.original.dst
+            if entry.proto == "udp" and entry.original.dport in ONE_WAY_PORTS:
+                continue
             if dst.is_multicast or entry.proto not in ("tcp", "udp", "sctp") or int(dst) == 0xFFFFFFFF:
                 continue
             # A NodePort's or Service's address is no pod's: there the answer would have come from one.
