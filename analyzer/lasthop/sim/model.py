@@ -25,8 +25,11 @@ _NETFILTER = (
     Row("netfilter", "both back ends", Support.MODELLED,
         "iptables-nft and iptables-legacy together; their order at equal priority is in no dump: both orders are "
         "tried, a difference is UNKNOWN"),
-    Row("netfilter", "native nftables", Support.ANSWERS_UNKNOWN,
-        "base chains with rules are UNKNOWN; an empty one with policy drop drops"),
+    Row("netfilter", "native nftables", Support.MODELLED,
+        "tables ip, ip6, inet from `nft list ruleset`: base chains by priority, jump and goto, verdict maps, sets with "
+        "intervals and concatenations, meta, ct, fib, header fields, marks, NAT, numgen and jhash with shares; limit, "
+        "quota, ct count, queue, tproxy, dup, raw payload, netdev, bridge and whatever is not recognised are UNKNOWN; "
+        "what nft's own listing leaves out (ct l3proto before a header field) cannot be seen"),
     Row("netfilter", "conntrack", Support.MODELLED,
         "NEW, ESTABLISHED, RELATED (ICMP errors), INVALID, UNTRACKED; TCP states without windows; entries of the dump "
         "act; zones per direction, helpers and expectations are not followed"),

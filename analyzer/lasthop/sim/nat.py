@@ -104,7 +104,7 @@ def _choose(
         if c.hook == "OUTPUT":
             low = high = address(0x7F000001 if packet.family == 4 else 1, packet.family)
         else:
-            own = c.around.primary_address(packet.iif)
+            own = _first_address(c, packet)
             if own is None:
                 if c.has_no_address(packet.iif):
                     return NatOutcome(packet, "drop", f"REDIRECT: {packet.iif} has no address")
@@ -133,6 +133,17 @@ def _choose(
     elif ported and request.random:
         detail = "; the kernel chooses the source port at random, shown as before"
     return (low, dst, port, dport), detail
+
+
+def _first_address(c: Context, packet: Packet) -> Ip | None:
+    """nf_nat_redirect_ipv4: the first address of the input interface; _ipv6: the first of the source's scope."""
+    if packet.family == 4:
+        return c.around.primary_address(packet.iif)
+    for found in c.addresses.values:
+        ip = found.ip
+        if found.dev == packet.iif and ip.version == 6 and ip.is_link_local == packet.src.is_link_local:
+            return ip
+    return None
 
 
 def _free_port(
