@@ -1,5 +1,7 @@
 """nft list ruleset as text: chains, rules, sets; expected values read off the listing by hand."""
 
+# ruff: noqa: E101 - the listing mixes tabs and spaces as nft does
+
 from __future__ import annotations
 
 from lasthop.parsers.nft_ruleset import LazyNftRuleset, parse_nft_ruleset, tokens

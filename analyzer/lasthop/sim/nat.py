@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lasthop.facts.network import Ip
 from lasthop.facts.trace import Packet
 
 from .conntrack import ConntrackTable, Tuple4, invert
