@@ -1,6 +1,8 @@
 """Random native rulesets: tables of families ip, ip6 and inet with base chains at many priorities, verdict maps, sets,
 intervals, concatenations, marks, conntrack and NAT; in some cases next to iptables of both back ends."""
 
+# ruff: noqa: E501 - one kind of rule reads best as one row
+
 from __future__ import annotations
 
 import random
@@ -181,7 +183,7 @@ class TableGenerator:
     def m_meta(self) -> str:
         rng = self.rng
         return rng.choice((
-            lambda: self.m_l4proto(),
+            self.m_l4proto,
             lambda: f"meta length {rng.choice(('60', '80', '60-100', '!= 60', '< 100', '> 99', '{ 60, 80-84 }'))}",
             lambda: f"meta nfproto {self.bang()}{rng.choice(('ipv4', 'ipv6'))}" if self.family == "inet" else "meta mark 0x0",
             # "meta protocol ip6 ip daddr …" can be loaded; nft's listing leaves the contradiction out.

@@ -10,7 +10,9 @@ import os
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from lasthop.facts.trace import Packet
 from lasthop.parsers.ipset import parse_ipsets
@@ -90,7 +92,7 @@ def shrink(machine: NftMachine, case: NftCase, packets: list[Packet]) -> tuple[N
         rules = {}
     text = case.nft
     for _ in range(2):
-        packets = ddmin(packets, lambda some: fails(text, rules, some))
+        packets = ddmin(packets, partial(fails, text, rules))
         lines = text.split("\n")
         movable = [n for n, line in enumerate(lines) if line.startswith("  ") and not line.startswith("  type ")]
 
@@ -98,7 +100,12 @@ def shrink(machine: NftMachine, case: NftCase, packets: list[Packet]) -> tuple[N
             gone = set(movable) - set(kept)
             return "\n".join(line for n, line in enumerate(lines) if n not in gone)
 
-        text = without(ddmin(movable, lambda kept: fails(without(kept), rules, packets)))
+        def still(
+            kept: list[int], some: list[Packet] = packets, without: Callable[[list[int]], str] = without
+        ) -> bool:
+            return fails(without(kept), rules, some)
+
+        text = without(ddmin(movable, still))
     case = replace(case, nft=text, rules=rules)
     result = run_with(text, rules, packets)
     assert result is not None
