@@ -318,9 +318,13 @@ class Transmitter:
             yield self._arrive(walk, place, dev)
             return
         node = self.world.node_addresses.get(target)
+        pod = self.world.pod_addresses.get((walk.inner[0] if walk.inner else walk.packet).dst)
         if node is not None and node not in self.world.snapshot.nodes:
             detail = f"the packet leaves for {target} (node {node}), which was not collected"
             decides = f"bundle of {node}"
+        elif pod is not None and pod.node and pod.node not in self.world.snapshot.nodes:
+            detail = f"the packet leaves by {dev} toward {target}; the pod's node {pod.node} was not collected"
+            decides = f"bundle of {pod.node}"
         else:
             detail = f"the packet leaves the collected nodes by {dev} toward {target}"
             decides = ""
