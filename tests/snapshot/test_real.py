@@ -31,6 +31,16 @@ def sources(found: Snapshot) -> Iterator[SourceRef]:
                                 for chain in ruleset.chains(table):
                                     yield chain.source
                                     yield from (rule.source for rule in ruleset.rules(table, chain.name))
+                elif field.name == "nft":
+                    for listing in value.values:
+                        yield from (chain.source for key in listing.tables() for chain in listing.chains(*key))
+                        yield from (rule.source for rule in listing.all_rules())
+                elif field.name == "nft":
+                    for listing in value.values:
+                        for family, table in listing.tables():
+                            for chain in listing.chains(family, table):
+                                yield chain.source
+                                yield from (rule.source for rule in listing.rules(family, table, chain.name))
                 elif hasattr(value, "values"):
                     yield from (entry.source for entry in value.values)
         for field in ("bgp_sessions", "bird_protocols", "bgp_routes", "statuses", "processes"):
