@@ -301,9 +301,7 @@ class Tracer:
                 if isinstance(after, End):
                     yield after
                     continue
-                before = sent.packet
-                if (before.dst, before.mark.value, before.src) == (after.packet.dst, after.packet.mark.value,
-                                                                   after.packet.src):  # fmt: skip
+                if not _reroutes(after.steps[len(sent.steps) :]):
                     yield from self._decided(after, state, decision, received=False)
                     continue
                 for again in routing.route_output(state, after.packet):
@@ -343,6 +341,18 @@ def _opened(result: HookResult) -> bool:
     return any(
         step.outcome is Outcome.UNKNOWN and step.stage.startswith(("netfilter ", "nftables ")) for step in result.steps
     )
+
+
+def _reroutes(steps: tuple[Step, ...]) -> bool:
+    """ip_route_me_harder: only mangle and nat OUTPUT (and native chains of type route or nat) look the route up
+    again; a mark that raw or filter sets comes too late for it."""
+    for step in steps:
+        before, after = step.before, step.after
+        if before is None or after is None or not step.stage.startswith(("mangle ", "nat ", "nftables ")):
+            continue
+        if (before.dst, before.src, before.mark, before.tos) != (after.dst, after.src, after.mark, after.tos):
+            return True
+    return False
 
 
 def _nat_unknown(result: HookResult) -> bool:
