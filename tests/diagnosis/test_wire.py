@@ -112,7 +112,8 @@ TIMEOUTS = (
 def entry(state: str, left: int, packets: int = 6, answered: bool = True, sport: int = 40000) -> str:
     mark = "" if answered else "[UNREPLIED] "
     return (
-        f"tcp      6 {left} {state} src=10.244.1.2 dst=10.244.2.2 sport={sport} dport=80 packets={packets} bytes=400 {mark}"
+        f"tcp      6 {left} {state} src=10.244.1.2 dst=10.244.2.2 sport={sport} dport=80 packets={packets} "
+        f"bytes=400 {mark}"
         f"src=10.244.2.2 dst=10.244.1.2 sport=80 dport={sport} packets={packets - 1} bytes=300 mark=0 use=1\n"
     )
 

@@ -141,19 +141,19 @@ def sysctls(*devs: str, **values: int) -> str:
 def node_texts(one: int, kind: str = "direct") -> Texts:
     other = 3 - one
     me, you, cali = NODE_IP[one], NODE_IP[other], f"cali{one}"
-    links = f"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000
+    links = f"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN
     link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00
-2: eth0: {UP} mtu 1500 qdisc fq_codel state UP mode DEFAULT group default qlen 1000
+2: eth0: {UP} mtu 1500 qdisc fq_codel state UP
     link/ether {NODE_MAC[one]} brd ff:ff:ff:ff:ff:ff
-5: {cali}@if3: {UP} mtu 1500 qdisc noqueue state UP mode DEFAULT group default qlen 1000
+5: {cali}@if3: {UP} mtu 1500 qdisc noqueue state UP
     link/ether {HOST_MAC} brd ff:ff:ff:ff:ff:ff link-netnsid 0
     veth
 """
-    addresses = f"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000
+    addresses = f"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN
     inet 127.0.0.1/8 scope host lo
-2: eth0: {UP} mtu 1500 qdisc fq_codel state UP group default qlen 1000
+2: eth0: {UP} mtu 1500 qdisc fq_codel state UP
     inet {me}/24 brd 192.0.2.255 scope global eth0
-5: {cali}@if3: {UP} mtu 1500 qdisc noqueue state UP group default qlen 1000
+5: {cali}@if3: {UP} mtu 1500 qdisc noqueue state UP
     inet6 fe80::ecee:eeff:feee:eeee/64 scope link
 """
     routes = f"""default via 192.0.2.1 dev eth0
@@ -173,11 +173,11 @@ broadcast 192.0.2.255 dev eth0 table local proto kernel scope link src {me}
         routes += f"10.244.{other}.0/26 via {you} dev eth0 proto bird\n"
     elif kind == "vxlan":
         devs.append("vxlan.calico")
-        links += f"""8: vxlan.calico: {UP} mtu 1450 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000
+        links += f"""8: vxlan.calico: {UP} mtu 1450 qdisc noqueue state UNKNOWN
     link/ether {VTEP_MAC[one]} brd ff:ff:ff:ff:ff:ff promiscuity 0
     vxlan id 4096 local {me} dev eth0 srcport 0 0 dstport 4789 nolearning ttl auto ageing 300
 """
-        addresses += f"""8: vxlan.calico: {UP} mtu 1450 qdisc noqueue state UNKNOWN group default qlen 1000
+        addresses += f"""8: vxlan.calico: {UP} mtu 1450 qdisc noqueue state UNKNOWN
     inet 10.244.{one}.0/32 scope global vxlan.calico
 """
         routes += f"""10.244.{other}.0/26 via 10.244.{other}.0 dev vxlan.calico onlink
@@ -187,11 +187,11 @@ local 10.244.{one}.0 dev vxlan.calico table local proto kernel scope host src 10
         fdb = f"{VTEP_MAC[other]} dev vxlan.calico dst {you} self permanent\n"
     elif kind == "ipip":
         devs.append("tunl0")
-        links += f"""8: tunl0@NONE: <NOARP,UP,LOWER_UP> mtu 1480 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000
+        links += """8: tunl0@NONE: <NOARP,UP,LOWER_UP> mtu 1480 qdisc noqueue state UNKNOWN
     link/ipip 0.0.0.0 brd 0.0.0.0 promiscuity 0
     ipip any remote any local any ttl inherit nopmtudisc
 """
-        addresses += f"""8: tunl0@NONE: <NOARP,UP,LOWER_UP> mtu 1480 qdisc noqueue state UNKNOWN group default qlen 1000
+        addresses += f"""8: tunl0@NONE: <NOARP,UP,LOWER_UP> mtu 1480 qdisc noqueue state UNKNOWN
     inet 10.244.{one}.0/32 scope global tunl0
 """
         routes += f"""10.244.{other}.0/26 via {you} dev tunl0 proto bird onlink
@@ -211,15 +211,15 @@ local 10.244.{one}.0 dev tunl0 table local proto kernel scope host src 10.244.{o
 def pod_texts(one: int, mtu: int = 1500) -> Texts:
     ip, mac = f"10.244.{one}.2", POD_MAC[one]
     return Texts(
-        links=f"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000
+        links=f"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN
     link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00
-3: eth0@if5: {UP} mtu {mtu} qdisc noqueue state UP mode DEFAULT group default qlen 1000
+3: eth0@if5: {UP} mtu {mtu} qdisc noqueue state UP
     link/ether {mac} brd ff:ff:ff:ff:ff:ff link-netnsid 0
     veth
 """,
-        addresses=f"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000
+        addresses=f"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN
     inet 127.0.0.1/8 scope host lo
-3: eth0@if5: {UP} mtu {mtu} qdisc noqueue state UP group default qlen 1000
+3: eth0@if5: {UP} mtu {mtu} qdisc noqueue state UP
     inet {ip}/32 scope global eth0
 """,
         routes=f"""default via 169.254.1.1 dev eth0

@@ -131,7 +131,7 @@ def test_ecmp_shares_are_exact() -> None:
 
 
 def test_a_dead_next_hop_takes_no_flows() -> None:
-    text = "10.1.0.0/24\n\tnexthop via 192.0.2.12 dev eth0 weight 1 dead linkdown\n\tnexthop via 192.0.2.13 dev eth1 weight 1\n"
+    text = "10.1.0.0/24\n\tnexthop via 192.0.2.12 dev eth0 dead linkdown\n\tnexthop via 192.0.2.13 dev eth1\n"
     ((hop, share),) = find(fib(BASE + text), "10.1.0.1").nexthops
     assert (str(hop.via), share) == ("192.0.2.13", 1)
 
@@ -197,7 +197,7 @@ def test_families_do_not_mix() -> None:
 
 
 def test_uid_rules() -> None:
-    """A received packet is asked with uid 0 (sock_net_uid(net, NULL) in ip_route_input_slow); a local one's is unknown."""
+    """A received packet is asked with uid 0 (ip_route_input_slow, sock_net_uid); a local one's is unknown."""
     rules = "0:\tfrom all lookup local\n10:\tfrom all uidrange 1000-2000 lookup 3\n32766:\tfrom all lookup main\n"
     table = fib(BASE + "default dev t3 table 3\n", rules)
     assert find(table, "8.8.8.8", iif="cali1", uid=0).dev == "eth0" and find(table, "8.8.8.8").type == "unknown"

@@ -1,4 +1,4 @@
-"""Which socket takes the packet (net/ipv4/inet_hashtables.c inet_lookup_listener), and what unknown sockets leave open."""
+"""Which socket takes the packet (net/ipv4/inet_hashtables.c inet_lookup_listener), and what stays open."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def test_ipv6_wildcard_takes_ipv4_unless_v6only() -> None:
 
 def test_proc_does_not_tell_v6only() -> None:
     text = (
-        "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when\n"
-        "   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 "
-        "00000000     0        0 1 1 0000000000000000 100 0 0 10 0\n"
+        "  sl  local_address  remote_address  st tx_queue rx_queue tr tm->when\n"
+        "   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 "
+        "00:00000000 00000000     0        0 1 1 0000000000000000 100 0 0 10 0\n"
     )
     sockets = Complete(parse_proc_sockets(text, "tcp6", "tcp6").values)
     assert len(sockets.values) == 1

@@ -58,8 +58,11 @@ def _route(knowledge: Knowledge, hop: Hop, step: Step) -> Edit | None:
         return None
     dst = ip_network(packet.dst)
     found = next((s for s in reversed(hop.steps) if s.stage == "route"), step)
-    wrong = tuple(route for route in state.fib(packet.family).routes.values if route.source in found.sources
-                  and route.dst.prefixlen == dst.prefixlen)  # fmt: skip
+    wrong = tuple(
+        route
+        for route in state.fib(packet.family).routes.values
+        if route.source in found.sources and route.dst.prefixlen == dst.prefixlen
+    )
     scope = "link" if way.via is None else "global"
     return Edit(hop.node, routes_added=(Route(dst, SUPPOSED, nexthops=(way,), scope=scope),), routes_removed=wrong)
 

@@ -112,9 +112,14 @@ def diagnose(
     summary = _summary(verdict, judged, flows, dropped)
     missing = _missing(flows, dropped, snapshot)
     diagnosis = Diagnosis(
-        verdict, summary, tuple(judged), _sorted((*findings, *intended)), not_evaluated, missing,
+        verdict,
+        summary,
+        tuple(judged),
+        _sorted((*findings, *intended)),
+        not_evaluated,
+        missing,
         health(snapshot, bundle),
-    )  # fmt: skip
+    )
     return with_context(diagnosis, bundle)
 
 
@@ -177,8 +182,10 @@ def _summary(verdict: Verdict, judged: list[FlowResult], flows: list[FlowResult]
     if not flows and dropped:
         return f"The question cannot be answered from this evidence: {dropped[0].rstrip('.')}"
     if not flows:
-        return ("No flow could be judged: the evidence names none and no listening pod pair was found; "
-                "ask with --from and --to")  # fmt: skip
+        return (
+            "No flow could be judged: the evidence names none and no listening pod pair was found; "
+            "ask with --from and --to"
+        )
     if not judged:
         return "The only failing flows found are denied by policies as written"
     shown = next(flow for flow in judged if flow.verdict is verdict)

@@ -43,8 +43,8 @@ def samples(world: World) -> tuple[Question, ...]:
         if place.collected and place.ips:
             by_node.setdefault(place.node, []).append(place)
     questions: list[Question] = []
-    for client_node, clients in by_node.items():
-        for server_node, servers in by_node.items():
+    for clients in by_node.values():
+        for servers in by_node.values():
             for server, port in _listening(world, servers):
                 client = next((place for place in clients if place.name != server.name), None)
                 if client is not None:
@@ -61,8 +61,10 @@ def _listening(world: World, places: Iterable[PodPlace]) -> Iterable[tuple[PodPl
         if state is None:
             continue
         for socket in state.netns.sockets.values:
-            if socket.proto.startswith("tcp") and socket.state == "LISTEN" and not (socket.ip and socket.ip.is_loopback):
+            if (
+                socket.proto.startswith("tcp")
+                and socket.state == "LISTEN"
+                and not (socket.ip and socket.ip.is_loopback)
+            ):
                 yield place, socket.port
                 break
-
-

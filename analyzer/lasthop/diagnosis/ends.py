@@ -16,7 +16,7 @@ from .result import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class FlowEnds:
-    """`dst` may be a Service: its backend is only known after the walk. `port` None only where the protocol has none."""
+    """`dst` may be a Service: its backend is known only after the walk. `port` None: the protocol has none."""
 
     src: Endpoint
     dst: Endpoint

@@ -101,9 +101,14 @@ def _carried(step: Step) -> str:
 
 
 def _chain_policy(hop: Hop, step: Step) -> Fault:
-    return Fault("foreign-rule-drop", f"The chain's policy on {hop.node} is DROP and no rule accepts the packet",
-                 f"policy of {step.stage}", step.detail + _carried(step), place="policy",
-                 verify=(_list_of_stage(step.stage),))  # fmt: skip
+    return Fault(
+        "foreign-rule-drop",
+        f"The chain's policy on {hop.node} is DROP and no rule accepts the packet",
+        f"policy of {step.stage}",
+        step.detail + _carried(step),
+        place="policy",
+        verify=(_list_of_stage(step.stage),),
+    )
 
 
 def _list_of_stage(stage: str) -> str:
@@ -117,11 +122,15 @@ def _list_of_stage(stage: str) -> str:
 def _foreign(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
     spec = _spec(rule)
     return Fault(
-        "foreign-rule-drop", f"A rule on {hop.node} that is neither Calico's nor kube-proxy's drops the packet",
-        rule_name(rule), f"{rule.target} by {rule_name(rule)}: {spec}.{_carried(step)}", place="policy",
+        "foreign-rule-drop",
+        f"A rule on {hop.node} that is neither Calico's nor kube-proxy's drops the packet",
+        rule_name(rule),
+        f"{rule.target} by {rule_name(rule)}: {spec}.{_carried(step)}",
+        place="policy",
         evidence=(rule.source,),
-        fix=(change(_delete_command(rule), hop.node),), verify=(_list_command(rule, numbers=True),),
-    )  # fmt: skip
+        fix=(change(_delete_command(rule), hop.node),),
+        verify=(_list_command(rule, numbers=True),),
+    )
 
 
 def _spec(rule: NetfilterRule) -> str:
@@ -131,29 +140,46 @@ def _spec(rule: NetfilterRule) -> str:
 
 def _invalid(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
     return Fault(
-        "conntrack-invalid", f"{hop.node} drops the packet as INVALID: it does not know the connection",
-        rule_name(rule), f"{hop.node} sees this packet without having seen the connection's first one "
-        f"({_spec(rule)}): the two directions take different ways", place="policy", evidence=(rule.source,),
+        "conntrack-invalid",
+        f"{hop.node} drops the packet as INVALID: it does not know the connection",
+        rule_name(rule),
+        f"{hop.node} sees this packet without having seen the connection's first one "
+        f"({_spec(rule)}): the two directions take different ways",
+        place="policy",
+        evidence=(rule.source,),
         verify=("conntrack -L", _list_command(rule)),
-    )  # fmt: skip
+    )
 
 
 def _kube(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
     found = SERVICE.search(rule.comment)
     if found is None:
-        return Fault("foreign-rule-drop", f"kube-proxy's rule on {hop.node} drops the packet", rule_name(rule), _spec(rule), place="service",
-                     evidence=(rule.source,))  # fmt: skip
+        return Fault(
+            "foreign-rule-drop",
+            f"kube-proxy's rule on {hop.node} drops the packet",
+            rule_name(rule),
+            _spec(rule),
+            place="service",
+            evidence=(rule.source,),
+        )
     name = found.group(1)
     local = "no local endpoints" in rule.comment
-    title = (f"Service {name} has no endpoint on {hop.node} and its traffic policy is Local" if local else
-             f"Service {name} has no ready endpoint")  # fmt: skip
+    title = (
+        f"Service {name} has no endpoint on {hop.node} and its traffic policy is Local"
+        if local
+        else f"Service {name} has no ready endpoint"
+    )
     namespace, _, service = name.partition("/")
     return Fault(
-        "kube-proxy-no-endpoints", title, f"Service {name}", f"kube-proxy on {hop.node}: {rule.comment}",
-        place="service", evidence=(rule.source,),
+        "kube-proxy-no-endpoints",
+        title,
+        f"Service {name}",
+        f"kube-proxy on {hop.node}: {rule.comment}",
+        place="service",
+        evidence=(rule.source,),
         fix=(check(f"kubectl get endpointslices -n {namespace} -l kubernetes.io/service-name={service}", "cluster"),),
         verify=(f"kubectl get endpointslices -n {namespace} -l kubernetes.io/service-name={service}",),
-    )  # fmt: skip
+    )
 
 
 def _calico_check(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
@@ -161,19 +187,35 @@ def _calico_check(hop: Hop, step: Step, rule: NetfilterRule) -> Fault:
     text = words.lower()
     if "rpfilter" in _modules(rule):
         title = f"Calico's reverse path check on {hop.node} drops the packet"
-        because = f"the route back to {step.before.src if step.before else 'the source'} does not leave by " \
-                  f"{step.before.iif if step.before else 'the interface it came from'}"  # fmt: skip
-        return Fault("rp-filter-drop", title, rule_name(rule), because, place="policy", evidence=(rule.source,
-                     *step.sources), verify=(f"ip route get {step.before.src if step.before else ''}",))  # fmt: skip
+        because = (
+            f"the route back to {step.before.src if step.before else 'the source'} does not leave by "
+            f"{step.before.iif if step.before else 'the interface it came from'}"
+        )
+        return Fault(
+            "rp-filter-drop",
+            title,
+            rule_name(rule),
+            because,
+            place="policy",
+            evidence=(rule.source, *step.sources),
+            verify=(f"ip route get {step.before.src if step.before else ''}",),
+        )
     code = "calico-rule-drop"
     if "unknown interface" in text:
         code = "endpoint-not-rendered"
     elif step.before is not None and step.before.encaps:
         code = "encapsulation-dropped"
     title = f"Calico on {hop.node} drops the packet: {words}"
-    return Fault(code, title, rule_name(rule), _spec(rule) + _carried(step), place="policy", evidence=(rule.source,),
-                 fix=(check("kubectl logs -n kube-system -l k8s-app=calico-node --tail=100", hop.node),),
-                 verify=(_list_command(rule),))  # fmt: skip
+    return Fault(
+        code,
+        title,
+        rule_name(rule),
+        _spec(rule) + _carried(step),
+        place="policy",
+        evidence=(rule.source,),
+        fix=(check("kubectl logs -n kube-system -l k8s-app=calico-node --tail=100", hop.node),),
+        verify=(_list_command(rule),),
+    )
 
 
 def _modules(rule: NetfilterRule) -> set[str]:
@@ -203,31 +245,54 @@ def _policy(knowledge: Knowledge, hop: Hop, step: Step, rule: NetfilterRule) -> 
     if intent.nearest:
         because += f"; nearest rule: {intent.nearest}"
     return Fault(
-        code, title, written or rule.chain, because, place="policy", policy=policy, evidence=evidence,
-        fix=(check(_get_command(written), "cluster"),), verify=(_list_command(rule),),
-    )  # fmt: skip
+        code,
+        title,
+        written or rule.chain,
+        because,
+        place="policy",
+        policy=policy,
+        evidence=evidence,
+        fix=(check(_get_command(written), "cluster"),),
+        verify=(_list_command(rule),),
+    )
 
 
-def _rendered(hop: Hop, step: Step, rule: NetfilterRule, intent: Intent, written: str, evidence: tuple[SourceRef, ...]) -> Fault:
+def _rendered(
+    hop: Hop, step: Step, rule: NetfilterRule, intent: Intent, written: str, evidence: tuple[SourceRef, ...]
+) -> Fault:
     stale = stale_set(step, incoming=intent.direction == "ingress")
-    restart = change("kubectl delete pod -n kube-system -l k8s-app=calico-node --field-selector "
-                     f"spec.nodeName={hop.node}", "cluster")  # fmt: skip
+    restart = change(
+        f"kubectl delete pod -n kube-system -l k8s-app=calico-node --field-selector spec.nodeName={hop.node}", "cluster"
+    )
     log = check("kubectl logs -n kube-system -l k8s-app=calico-node --tail=100", hop.node)
     if stale is not None:
         name, address, visit = stale
         return Fault(
-            "stale-ipset", f"The ipset of an allowing policy on {hop.node} lacks {address}", f"ipset {name}",
+            "stale-ipset",
+            f"The ipset of an allowing policy on {hop.node} lacks {address}",
+            f"ipset {name}",
             f"{intent.by or written} allows the packet, but {name} on {hop.node} does not hold {address}: {visit.why}",
-            place="policy", policy="rendered-differs", evidence=(*evidence, visit.rule.source), fix=(log, restart),
-            verify=(f"nft get element {visit.rule.table} {name} {{ {address} }}" if visit.rule.backend == NATIVE
-                    else f"ipset test {name} {address}",),
-        )  # fmt: skip
+            place="policy",
+            policy="rendered-differs",
+            evidence=(*evidence, visit.rule.source),
+            fix=(log, restart),
+            verify=(
+                f"nft get element {visit.rule.table} {name} {{ {address} }}"
+                if visit.rule.backend == NATIVE
+                else f"ipset test {name} {address}",
+            ),
+        )
     return Fault(
-        "policy-rendered-differs", f"The rules on {hop.node} deny what the policies allow", written or rule.chain,
-        f"the policies allow the packet ({intent.by}), the rules of {hop.node} do not: {_spec(rule)}", place="policy",
-        policy="rendered-differs", evidence=evidence, fix=(log, restart),
+        "policy-rendered-differs",
+        f"The rules on {hop.node} deny what the policies allow",
+        written or rule.chain,
+        f"the policies allow the packet ({intent.by}), the rules of {hop.node} do not: {_spec(rule)}",
+        place="policy",
+        policy="rendered-differs",
+        evidence=evidence,
+        fix=(log, restart),
         verify=(_list_command(rule),),
-    )  # fmt: skip
+    )
 
 
 def stale_set(step: Step, incoming: bool) -> tuple[str, str, RuleVisit] | None:
@@ -238,9 +303,9 @@ def stale_set(step: Step, incoming: bool) -> tuple[str, str, RuleVisit] | None:
             continue
         for match in visit.rule.matches:
             side = "src" if incoming else "dst"
-            if match.option == "match-set" and not match.negated and match.values[1:] and side in match.values[1]:
-                if match.values[0] in visit.why:
-                    return match.values[0], str(peer), visit
+            of_peer = match.option == "match-set" and not match.negated and side in "".join(match.values[1:2]).split(",")
+            if of_peer and match.values[0] in visit.why:
+                return match.values[0], str(peer), visit
     return None
 
 

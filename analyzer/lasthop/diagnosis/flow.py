@@ -75,8 +75,12 @@ class FlowWalker:
         known = ends.src.ip or ends.dst.ip or IPv4Address(0)
         packet = Packet(known.version, ends.proto, known, known)
         netns = f"pod:{ends.src.name}" if ends.src.kind == "pod" else HOST
-        step = Step("netns", Outcome.UNKNOWN, f"the address of {end.kind} {end.name} is not in the evidence",
-                    decides=f"pod {end.name}" if end.kind == "pod" else "")  # fmt: skip
+        step = Step(
+            "netns",
+            Outcome.UNKNOWN,
+            f"the address of {end.kind} {end.name} is not in the evidence",
+            decides=f"pod {end.name}" if end.kind == "pod" else "",
+        )
         result = outcomes([lost(Walk(packet, ends.src.node, netns), step)])[0]
         return Walked(result.choices, result.share, self._leg(ends, result, "request", FIRST))
 
@@ -86,11 +90,18 @@ class FlowWalker:
         icmp = ends.proto in ("icmp", "icmpv6")
         echo = 8 if ends.proto == "icmp" else 128
         return Packet(
-            dst.version, ends.proto, src, dst, sport=None if icmp else EPHEMERAL_PORT,
-            dport=None if icmp else ends.port, tcp_flags=frozenset({"SYN"}) if ends.proto == "tcp" else frozenset(),
-            icmp_type=echo if icmp else None, icmp_code=0 if icmp else None, icmp_id=1 if icmp else None,
+            dst.version,
+            ends.proto,
+            src,
+            dst,
+            sport=None if icmp else EPHEMERAL_PORT,
+            dport=None if icmp else ends.port,
+            tcp_flags=frozenset({"SYN"}) if ends.proto == "tcp" else frozenset(),
+            icmp_type=echo if icmp else None,
+            icmp_code=0 if icmp else None,
+            icmp_id=1 if icmp else None,
             length=SMALL if ends.proto == "tcp" else 84,
-        )  # fmt: skip
+        )
 
     def _launch(self, ends: FlowEnds, packet: Packet, conntracks: Conntracks) -> list[End]:
         src = ends.src
@@ -112,8 +123,12 @@ class FlowWalker:
 
     def _from_uncollected_pod(self, ends: FlowEnds, packet: Packet, conntracks: Conntracks) -> list[End]:
         start = Walk(packet, ends.src.node, f"pod:{ends.src.name}", conntracks=conntracks)
-        step = Step("netns", Outcome.UNKNOWN, f"the inside of pod {ends.src.name} was not collected",
-                    decides=f"pod {ends.src.name}")  # fmt: skip
+        step = Step(
+            "netns",
+            Outcome.UNKNOWN,
+            f"the inside of pod {ends.src.name} was not collected",
+            decides=f"pod {ends.src.name}",
+        )
         blind = lost(start, step)
         state = self.world.state(ends.src.node, HOST)
         if state is None or ends.src.interface not in state.links:
@@ -167,9 +182,10 @@ class FlowWalker:
         down = min(sizes) if ends.proto == "tcp" else (there or sizes[0])
         up = min(sizes) if ends.proto == "tcp" else (back or sizes[0])
         packet = replace(
-            self._first_packet(ends), length=down,
+            self._first_packet(ends),
+            length=down,
             tcp_flags=frozenset({"ACK", "PSH"}) if ends.proto == "tcp" else frozenset(),
-        )  # fmt: skip
+        )
         if ends.src.kind == "node":
             packet = replace(packet, src=reply.walk.packet.dst)
         again = _same_choice(outcomes(self._launch(ends, packet, dict(reply.walk.conntracks))), walked.choices)
@@ -199,13 +215,19 @@ class FlowWalker:
         flags = frozenset({"SYN", "ACK"}) if syn else frozenset({"ACK", "PSH"})
         echo = {8: 0, 128: 129}.get(packet.icmp_type or 0)
         answer = Packet(
-            packet.family, packet.proto, packet.dst, packet.src, sport=packet.dport, dport=packet.sport,
-            tcp_flags=flags if packet.proto == "tcp" else frozenset(), icmp_type=echo, icmp_code=0 if echo is not None
-            else None, icmp_id=packet.icmp_id, length=length,
-        )  # fmt: skip
-        start = Walk(
-            answer, end.walk.node, end.walk.netns, conntracks=end.walk.conntracks, client=_client(ends)
+            packet.family,
+            packet.proto,
+            packet.dst,
+            packet.src,
+            sport=packet.dport,
+            dport=packet.sport,
+            tcp_flags=flags if packet.proto == "tcp" else frozenset(),
+            icmp_type=echo,
+            icmp_code=0 if echo is not None else None,
+            icmp_id=packet.icmp_id,
+            length=length,
         )
+        start = Walk(answer, end.walk.node, end.walk.netns, conntracks=end.walk.conntracks, client=_client(ends))
         return _merge(outcomes(self.tracer.send(start)))
 
     def _reply_from_outside(self, ends: FlowEnds, end: End) -> Result | None:
@@ -216,10 +238,18 @@ class FlowWalker:
         packet = end.walk.packet
         echo = {8: 0, 128: 129}.get(packet.icmp_type or 0)
         answer = Packet(
-            packet.family, packet.proto, packet.dst, packet.src, sport=packet.dport, dport=packet.sport,
-            tcp_flags=frozenset({"SYN", "ACK"}) if packet.proto == "tcp" else frozenset(), icmp_type=echo,
-            icmp_code=0 if echo is not None else None, icmp_id=packet.icmp_id, length=SMALL,
-        )  # fmt: skip
+            packet.family,
+            packet.proto,
+            packet.dst,
+            packet.src,
+            sport=packet.dport,
+            dport=packet.sport,
+            tcp_flags=frozenset({"SYN", "ACK"}) if packet.proto == "tcp" else frozenset(),
+            icmp_type=echo,
+            icmp_code=0 if echo is not None else None,
+            icmp_id=packet.icmp_id,
+            length=SMALL,
+        )
         step = Step("wire", Outcome.PASS, f"{packet.dst} answers (assumed)", before=answer)
         start = Walk(answer, "", WIRE, conntracks=end.walk.conntracks, client=_client(ends))
         start = start.step(step).assume(f"{packet.dst} answers")
@@ -241,12 +271,16 @@ class FlowWalker:
             target = end.walk.node if end.delivered else self._meant_for(end)
         hops = numbered(end.walk.hops, direction, target)
         trace = Trace(
-            direction, packet, result.disposition, hops, result.choices, end.walk.assumptions,
+            direction,
+            packet,
+            result.disposition,
+            hops,
+            result.choices,
+            end.walk.assumptions,
             tuple(sorted({other.disposition for other in result.ends}, key=lambda d: d.value)),
             sum(step.outcome is Outcome.UNKNOWN for hop in hops for step in hop.steps),
-        )  # fmt: skip
+        )
         return Leg(trace, result)
-
 
     def _meant_for(self, end: End) -> str:
         """The node that the packet of an unfinished walk was on its way to, as far as the walk knew it."""

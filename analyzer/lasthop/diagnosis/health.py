@@ -17,19 +17,31 @@ def health(snapshot: Snapshot, bundle: Bundle) -> BundleHealth:
     """`unparsed` counts what was read so far: nothing is parsed only to be counted."""
     nodes = tuple(
         NodeHealth(
-            node.name, node.start, node.end, len(node.pods), node.meta.get("collector_version", ""), _changed(node.meta),
+            node.name,
+            node.start,
+            node.end,
+            len(node.pods),
+            node.meta.get("collector_version", ""),
+            _changed(node.meta),
             _number(node.meta.get("clock_offset", "")),
         )
         for node in snapshot.nodes.values()
-    )  # fmt: skip
+    )
     starts = [node.start for node in nodes if node.start is not None]
     ends = [node.end for node in nodes if node.end is not None]
     spread = max(ends) - min(starts) if starts and ends else None
     examples = tuple(item.source for item in snapshot.unparsed[:MAX_EXAMPLES])
     return BundleHealth(
-        tuple(str(name) for name in bundle.inputs), nodes, coverage(snapshot), spread, snapshot.lines,
-        len(snapshot.unparsed), examples, snapshot.unrecognised, snapshot.warnings,
-    )  # fmt: skip
+        tuple(str(name) for name in bundle.inputs),
+        nodes,
+        coverage(snapshot),
+        spread,
+        snapshot.lines,
+        len(snapshot.unparsed),
+        examples,
+        snapshot.unrecognised,
+        snapshot.warnings,
+    )
 
 
 def _changed(meta: Mapping[str, str]) -> tuple[str, ...] | None:

@@ -125,6 +125,13 @@ class Diagnosis:
 
 
 __all__ = [
-    "EXIT_CODES", "Branch", "BundleHealth", "CoverageCell", "Diagnosis", "Endpoint", "FlowResult", "NodeHealth",
+    "EXIT_CODES",
+    "Branch",
+    "BundleHealth",
+    "CoverageCell",
+    "Diagnosis",
+    "Endpoint",
+    "FlowResult",
+    "NodeHealth",
     "Verdict",
-]  # fmt: skip
+]

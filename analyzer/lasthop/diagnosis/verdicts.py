@@ -37,14 +37,10 @@ class Judge:
         self.world = knowledge.world
         self.pools = knowledge.pools
 
-    def judge(
-        self, ends: FlowEnds, walks: tuple[Walked, ...], seen: tuple[tuple[Sighting, ...], ...]
-    ) -> FlowResult:
+    def judge(self, ends: FlowEnds, walks: tuple[Walked, ...], seen: tuple[tuple[Sighting, ...], ...]) -> FlowResult:
         """`seen` holds the sightings of each of `walks`."""
         proofs = [wire_proof(self.world, ends, walked, own) for walked, own in zip(walks, seen, strict=True)]
-        judged = [
-            (walked, *self._branch(ends, walked, proof)) for walked, proof in zip(walks, proofs, strict=True)
-        ]
+        judged = [(walked, *self._branch(ends, walked, proof)) for walked, proof in zip(walks, proofs, strict=True)]
         sightings = tuple(dict.fromkeys(sighting for own in seen for sighting in own))
         branches = tuple(branch for _, branch, _ in judged)
         breaks = self._ranked([(walked, found) for walked, _, found in judged], len(walks) > 1)
@@ -58,14 +54,24 @@ class Judge:
         if breaks and shown is not None and any(not leg.result.certain for leg in _until_break(shown)):
             first = "unknown"
         return FlowResult(
-            ends.src, ends.dst, ends.proto, ends.port, ends.origin, verdict,
-            _summary(verdict, breaks, missing, branches, proofs), first, breaks,
+            ends.src,
+            ends.dst,
+            ends.proto,
+            ends.port,
+            ends.origin,
+            verdict,
+            _summary(verdict, breaks, missing, branches, proofs),
+            first,
+            breaks,
             shown.request.trace if shown else None,
             shown.reply.trace if shown and shown.reply else None,
             shown.request_full.trace if shown and shown.request_full else None,
             shown.reply_full.trace if shown and shown.reply_full else None,
-            branches if len(branches) > 1 else (), assumptions, sightings, missing,
-        )  # fmt: skip
+            branches if len(branches) > 1 else (),
+            assumptions,
+            sightings,
+            missing,
+        )
 
     def _branch(self, ends: FlowEnds, walked: Walked, proof: WireProof) -> tuple[Branch, tuple[Finding, ...]]:
         found = self._breaks(ends, walked, proof)
@@ -79,11 +85,15 @@ class Judge:
             verdict = Verdict.CLEAR_IN_NODES
         label = ", ".join(choice.label for choice in walked.choices) or "the only way"
         branch = Branch(
-            label, walked.share, verdict, walked.choices, walked.request.trace,
+            label,
+            walked.share,
+            verdict,
+            walked.choices,
+            walked.request.trace,
             walked.reply.trace if walked.reply else None,
             walked.request_full.trace if walked.request_full else None,
             walked.reply_full.trace if walked.reply_full else None,
-        )  # fmt: skip
+        )
         return branch, found
 
     def breaks_of(self, ends: FlowEnds, walked: Walked) -> tuple[Finding, ...]:
@@ -133,11 +143,12 @@ class Judge:
         wanted = " or ".join(str(via) for via in expected.via) or expected.owner
         return Finding(
             code="route-missing" if missing else "route-wrong-nexthop",
-            title=f"{hop.node} has no route to the block {cidr} of {expected.owner}" if missing
+            title=f"{hop.node} has no route to the block {cidr} of {expected.owner}"
+            if missing
             else f"{hop.node} sends packets for {expected.owner} to the wrong next hop",
             severity="critical",
             confidence="strong",
-            because=f"{packet.dst} is in block {cidr} of {expected.owner} (next hop {wanted}), but the packet leaves by "
+            because=f"{packet.dst} is in block {cidr} of {expected.owner} (next hop {wanted}), but leaves by "
             f"{route.where}",
             direction=leg.trace.direction,
             step=hop.step,
@@ -154,7 +165,7 @@ class Judge:
         )
 
     def _wrong_node_address(self, leg: Leg, hop: Hop, step: Step, packet: Packet) -> Finding | None:
-        """A tunnel packet for an address of a collected node that no underlay can know: Calico registered it wrongly."""
+        """A tunnel packet for a collected node's address that no underlay can know: Calico registered it wrongly."""
         place = self.world.host_addresses.get(packet.dst)
         if place is None or place.node == hop.node:
             return None
@@ -183,10 +194,14 @@ class Judge:
             died_step=wire,
             disposition=Disposition.LEFT_EVIDENCE,
             evidence=(*registered, *step.sources),
-            fix=(change(f"set IP_AUTODETECTION_METHOD of calico-node, or correct Node {place.node} (spec.bgp.ipv4Address)",
-                        "cluster"),),
+            fix=(
+                change(
+                    f"set IP_AUTODETECTION_METHOD of calico-node, or correct Node {place.node} (spec.bgp.ipv4Address)",
+                    "cluster",
+                ),
+            ),
             verify=(f"calicoctl get node {place.node} -o yaml",),
-        )  # fmt: skip
+        )
 
     @staticmethod
     def _ranked(judged: list[tuple[Walked, tuple[Finding, ...]]], several: bool) -> tuple[Finding, ...]:
@@ -257,14 +272,23 @@ def _wrong_host(ends: FlowEnds, walked: Walked) -> Finding:
     where = hop.netns.removeprefix("pod:") if hop.netns != "host" else hop.node
     routes = [s for h in walked.request.trace.hops for s in h.steps if s.stage in ("route", "neighbour", "fdb")]
     return Finding(
-        code="wrong-host", title=f"The packet is delivered to {where}, not to {ends.dst.name}", severity="critical",
+        code="wrong-host",
+        title=f"The packet is delivered to {where}, not to {ends.dst.name}",
+        severity="critical",
         confidence="proven" if walked.request.result.certain else "strong",
-        because=f"{ends.dst.ip} is answered by {where} on {hop.node}", direction="request", step=hop.step,
-        node=hop.node, netns=hop.netns, object=f"address {ends.dst.ip}", place="ipam", died_node=hop.node,
-        died_step=hop.step, disposition=Disposition.WRONG_HOST,
+        because=f"{ends.dst.ip} is answered by {where} on {hop.node}",
+        direction="request",
+        step=hop.step,
+        node=hop.node,
+        netns=hop.netns,
+        object=f"address {ends.dst.ip}",
+        place="ipam",
+        died_node=hop.node,
+        died_step=hop.step,
+        disposition=Disposition.WRONG_HOST,
         evidence=tuple(source for step in routes[-3:] for source in step.sources),
         verify=(f"ip route get {ends.dst.ip}",),
-    )  # fmt: skip
+    )
 
 
 def _combined(branches: tuple[Branch, ...]) -> Verdict:
@@ -283,19 +307,23 @@ def _combined(branches: tuple[Branch, ...]) -> Verdict:
 
 
 def share_text(share: Fraction) -> str:
-    """"1/3" for what `--probability 0.33333333349` means; other shares in per cent."""
+    """ "1/3" for what `--probability 0.33333333349` means; other shares in per cent."""
     simple = share.limit_denominator(1000)
     return str(simple) if abs(simple - share) < Fraction(1, 1_000_000) else f"{float(share):.1%}"
 
 
 def _summary(
-    verdict: Verdict, breaks: tuple[Finding, ...], missing: tuple[MissingEvidence, ...], branches: tuple[Branch, ...],
+    verdict: Verdict,
+    breaks: tuple[Finding, ...],
+    missing: tuple[MissingEvidence, ...],
+    branches: tuple[Branch, ...],
     proofs: list[WireProof],
-) -> str:  # fmt: skip
+) -> str:
     if verdict is Verdict.PARTIAL:
         broken = [branch for branch in branches if branch.verdict is Verdict.BREAK]
         share = sum((branch.share for branch in broken), Fraction(0))
-        return f"{len(broken)} of {len(branches)} ways break ({share.limit_denominator(100)} of new connections): {breaks[0].title}"
+        ways = f"{len(broken)} of {len(branches)} ways break ({share.limit_denominator(100)} of new connections)"
+        return f"{ways}: {breaks[0].title}"
     if breaks:
         return breaks[0].title
     if verdict is Verdict.NO_BREAK:

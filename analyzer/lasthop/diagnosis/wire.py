@@ -90,16 +90,24 @@ def _captures(walked: Walked, sightings: tuple[Sighting, ...]) -> WireProof | No
 def _lost(direction: str, last: Sighting, missing: Sighting) -> Finding:
     step = 3 if direction == "request" else 7
     return Finding(
-        code="wire-lost", title=f"The packet is lost between {last.node} {last.interface} and {missing.node} "
-        f"{missing.interface}", severity="critical", confidence="strong",
+        code="wire-lost",
+        title=f"The packet is lost between {last.node} {last.interface} and {missing.node} {missing.interface}",
+        severity="critical",
+        confidence="strong",
         because=f"{direction}: seen leaving {last.node} {last.interface} ({len(last.frames)} frames), never seen at "
         f"{missing.node} {missing.interface} although a capture ran there. {last.note}".strip(),
-        direction=direction, step=step, node="", netns=WIRE, object=f"underlay between {last.node} and {missing.node}"
-        + (f" ({last.note})" if last.note else ""), place="wire", died_node="", died_step=step,
+        direction=direction,
+        step=step,
+        node="",
+        netns=WIRE,
+        object=f"underlay between {last.node} and {missing.node}" + (f" ({last.note})" if last.note else ""),
+        place="wire",
+        died_node="",
+        died_step=step,
         disposition=Disposition.LOST_BETWEEN_CAPTURES,
         evidence=(SourceRef(last.path, 0), SourceRef(missing.path, 0)),
         verify=(f"tcpdump -p -n -i {missing.interface}  # on {missing.node}, while trying again",),
-    )  # fmt: skip
+    )
 
 
 def _lost_large(direction: str, last: Sighting, missing: Sighting) -> Finding:

@@ -1,4 +1,4 @@
-"""Random routing set-ups: addresses, routes of every type, policy routing rules and sysctls, and packets to try them."""
+"""Random routing set-ups: addresses, routes of every type, policy routing rules, sysctls, and packets."""
 
 from __future__ import annotations
 
