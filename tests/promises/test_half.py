@@ -57,7 +57,7 @@ def test_half_of_the_evidence(name: str) -> None:
 
 
 def test_a_route_straight_to_the_owner_of_the_address_is_no_wrong_next_hop() -> None:
-    """node2 has a left-over route to the pod by node1's own address: harmless, whether node1 is in the bundle or not."""
+    """node2 has a left-over route to the pod by node1's own address: harmless, with or without node1's evidence."""
     bundle = _without_node(opened(SAMPLES / "reply-rp-filter"), "node1")
     snapshot = build(bundle)
     assert "node1" in snapshot.nodes
