@@ -101,7 +101,8 @@ def inventory(bundle: BundleHealth, *, width: int, color: bool, verbose: int) ->
         if node.changed is not None:
             changed = "; changed while collecting: " + ", ".join(node.changed) if node.changed else "; nothing changed"
         when = moment(node.start)
-        canvas.labelled("node", visible(f"{node.name}, {when}, pods inside: {node.pods}, collector {node.collector}{changed}"), most=3)
+        by = f", collector {node.collector}" if node.collector else ""
+        canvas.labelled("node", visible(f"{node.name}, {when}, pods inside: {node.pods}{by}{changed}"), most=3)
     table = matrix(bundle)
     for row in table.rows:
         held = [kind for kind, (state, _) in zip(table.kinds, row.cells, strict=True) if state == "complete"]
