@@ -68,3 +68,13 @@ def test_what_is_no_pcap(data: bytes) -> None:
 def test_an_empty_capture_is_whole() -> None:
     end = End()
     assert list(frames(pcap([]), end=end)) == [] and end.whole
+
+
+def test_needles_keep_the_first_the_last_and_what_holds_one() -> None:
+    bodies = [b"first---", b"nothing-", b"a needle", b"nothing-", b"neednot-", b"last----"]
+    records = b"".join(struct.pack("<IIII", 100 + n, 0, 8, 8) + body for n, body in enumerate(bodies))
+    data = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + records
+    assert [frame.number for frame in frames(data, [b"needle", b"absent"])] == [1, 3, 6]
+    assert [frame.time for frame in frames(data, [b"needle"], 4)] == [100.0, 102.0, 103.0]
+    assert [frame.number for frame in frames(data[:-1], [b"absent"])] == [1, 5]
+    assert len(list(frames(data))) == 6
