@@ -107,3 +107,16 @@ def test_a_backend_that_no_pod_has_is_the_client_nodes_fault() -> None:
 
     one = found(change, "direct", dst="10.96.0.10")
     assert (one.code, one.node, one.died_node, one.step) == ("service-backend-dead", "n1", "n2", 2)
+
+
+def test_names_that_a_shell_would_run_are_in_no_command() -> None:
+    """An interface may be called almost anything (net/core/dev.c dev_valid_name)."""
+
+    def change(cluster: TwoNodes) -> None:
+        for kind in ("links", "addresses", "routes", "neighbours", "sysctls"):
+            setattr(cluster.n2, kind, (getattr(cluster.n2, kind) or "").replace("cali2", "c;reboot"))
+        cluster.n2.change("links", "5: c;reboot@if3: <BROADCAST,MULTICAST,UP,LOWER_UP>", "5: c;reboot@if3: <BROADCAST>")
+
+    one = found(change, "direct")
+    assert one.node == "n2" and not [command for command in one.fix if "reboot" in command.command]
+    assert not [line for line in one.verify if "reboot" in line]

@@ -5,6 +5,7 @@ Codes are those of docs/causes.md. One function per kind of stop; each answers a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ from .ends import FlowEnds
 from .fault import Fault, change, check
 from .flow import Leg
 from .knowledge import Knowledge
+
+
+SAFE = re.compile(r"[\w.:@/+,=%\- ]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,18 @@ def finding(knowledge: Knowledge, ends: FlowEnds, leg: Leg) -> Finding:
         disposition=step.disposition,
         policy=fault.policy,
         evidence=tuple(dict.fromkeys(fault.evidence or step.sources)),
-        fix=fault.fix,
-        verify=fault.verify,
+        fix=fault.fix if _plain(scene) else (),
+        verify=fault.verify if _plain(scene) else (),
     )
+
+
+def _plain(scene: Scene) -> bool:
+    """Whether every name that a command may quote is safe to paste into a shell. Interface names may hold anything but
+    "/" and spaces (dev_valid_name, net/core/dev.c), and the bundle comes from somewhere else."""
+    place = scene.pod
+    names = [scene.step.where, scene.hop.node, scene.hop.netns, scene.hop.iif, scene.hop.oif]
+    names += [place.name, place.interface] if place is not None else []
+    return all(SAFE.fullmatch(name) for name in names)
 
 
 def _step_of(leg: Leg, node: str) -> int | None:
