@@ -303,7 +303,8 @@ def stale_set(step: Step, incoming: bool) -> tuple[str, str, RuleVisit] | None:
             continue
         for match in visit.rule.matches:
             side = "src" if incoming else "dst"
-            of_peer = match.option == "match-set" and not match.negated and side in "".join(match.values[1:2]).split(",")
+            sides = "".join(match.values[1:2]).split(",")
+            of_peer = match.option == "match-set" and not match.negated and side in sides
             if of_peer and match.values[0] in visit.why:
                 return match.values[0], str(peer), visit
     return None

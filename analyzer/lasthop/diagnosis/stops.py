@@ -21,7 +21,6 @@ from .fault import Fault, change, check
 from .flow import Leg
 from .knowledge import Knowledge
 
-
 SAFE = re.compile(r"[\w.:@/+,=%\- ]*")
 
 
