@@ -20,6 +20,7 @@ from typing import TypeVar
 from tests.conftest import REPO
 
 from .large import inflate
+from .many import many
 
 SMALL = REPO / "samples" / "pod-route-missing"
 INFLATED = REPO / "samples" / "healthy-bgp"
@@ -121,6 +122,15 @@ def _stages(archives: list[Path]) -> dict[str, tuple[float, float]]:
     return found
 
 
+def _many(nodes: int) -> None:
+    """How the time grows with nodes that all know each other: routes are nodes squared."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / "many.tar"
+        many(SMALL / "node2.tar.gz", bundle, nodes)
+        question = ("--from", "shop/web-3", "--to", "shop/web-7:8080")
+        report(f"analyze {nodes} nodes, one question", best(lambda: lasthop("analyze", bundle, *question), 1))
+
+
 def _all_of(archives: list[Path]) -> None:
     from lasthop.bundle import open_bundle
     from lasthop.snapshot.build import build, read_all
@@ -130,3 +140,5 @@ def _all_of(archives: list[Path]) -> None:
 
 if __name__ == "__main__":
     main()
+    for count in (10, 50, 100):
+        _many(count)
