@@ -52,6 +52,9 @@ def _fields(words: Sequence[str], types: tuple[DataType, ...]) -> tuple[Pattern,
 
 
 def _one(words: list[str], type_: DataType) -> Pattern:
+    if type_.text and '"' in words:
+        # nft 1.0.6 lists intervals of interface names as ""-"": what they hold cannot be read.
+        raise ValueError("".join(words))
     if len(words) == 1:
         return pattern(words[0], type_)
     value = 0
