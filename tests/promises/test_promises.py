@@ -108,7 +108,8 @@ def test_leave_one_out(case: Path) -> None:
     for artifact in bundle.artifacts:
         if artifact.path not in read and artifact.path:
             continue
-        problems += _problems(without(bundle, artifact), f"{artifact.node} {artifact.netns} {artifact.id}", broken, known)
+        name = f"{artifact.node} {artifact.netns} {artifact.id}"
+        problems += _problems(without(bundle, artifact), name, broken, known)
     for capture in bundle.captures:
         problems += _problems(without_capture(bundle, capture.path), capture.path, broken, known)
     assert problems == []

@@ -82,7 +82,8 @@ def main(arguments: list[str]) -> int:
     wrong_on_healthy = called_no_break = unparsed = lines = 0
     for case in cases:
         expected = table[case]
-        kind = "fault" if {"break", "partial"} & set(expected["verdict"]) and not expected.get("harmless") else "healthy"
+        faulty = {"break", "partial"} & set(expected["verdict"]) and not expected.get("harmless")
+        kind = "fault" if faulty else "healthy"
         try:
             diagnosis, seconds = run(case)
         except Exception:

@@ -30,6 +30,7 @@ SEVERITY = {"critical": 0, "high": 1, "medium": 2, "low": 3, "info": 4}
 ORDER = [Verdict.BREAK, Verdict.PARTIAL, Verdict.INCONCLUSIVE, Verdict.CLEAR_IN_NODES, Verdict.NO_BREAK]
 CONTEXT_LINES = 2
 MAX_BLOCKERS = 6
+MAX_RULE_NODES = 64
 OBJECT_LINES = 200
 
 
@@ -105,7 +106,7 @@ def diagnose(
     flows, dropped = walk_flows(diagnoser, questions, progress)
     origin_asked = bool(questions or snapshot.questions)
     progress("asking the rules", 0, 0)
-    findings, not_evaluated = _rules(snapshot, extra_rules, tuple(flows))
+    findings, not_evaluated = _rules(_for_rules(snapshot, flows), extra_rules, tuple(flows))
     intended = () if origin_asked else tuple(_as_finding(flow) for flow in flows if _intended_deny(flow))
     judged = [flow for flow in flows if origin_asked or not _intended_deny(flow)]
     verdict = _overall(judged)
@@ -149,6 +150,20 @@ def walk_flows(
         walk(discover.samples(diagnoser.world))
     flows.sort(key=lambda flow: ORDER.index(flow.verdict))
     return flows, dropped
+
+
+def _for_rules(snapshot: Snapshot, flows: list[FlowResult]) -> Snapshot:
+    """The snapshot that the rules are asked of: all nodes, or of a large cluster those on the flows' ways. The rules
+    list the others as not evaluated; every node has a route to every block, so asking all of all grows with the square.
+    """
+    if len(snapshot.nodes) <= MAX_RULE_NODES:
+        return snapshot
+    met: dict[str, None] = {}
+    for flow in flows:
+        for trace in (flow.request, flow.reply):
+            met |= dict.fromkeys(hop.node for hop in (trace.hops if trace is not None else ()) if hop.node)
+    chosen = [name for name in met if name in snapshot.nodes][:MAX_RULE_NODES]
+    return replace(snapshot, nodes={name: snapshot.nodes[name] for name in chosen})
 
 
 def _rules(

@@ -193,7 +193,7 @@ def _wanted(scene: Scene) -> str:
 
 
 def _local_pod_route(scene: Scene, place: PodPlace) -> Fault:
-    """The destination's own node lacks the /32: because the interface is gone, is down, or the route alone is missing."""
+    """The destination's own node lacks the /32: the interface is gone, or down, or the route alone is missing."""
     before = scene.step.before
     assert before is not None
     state = scene.world.state(scene.node)
@@ -254,7 +254,8 @@ def _forwarding(scene: Scene) -> Fault:
     )
     name = "net.ipv4.ip_forward" if general else key
     return Fault("forwarding-off", f"{scene.node} does not forward packets", f"{name} = 0", scene.step.detail,
-                 place="node", fix=(change(f"sysctl -w {name}=1", scene.node),), verify=(f"sysctl {name}",))  # fmt: skip
+                 place="node", fix=(change(f"sysctl -w {name}=1", scene.node),),
+                 verify=(f"sysctl {name}",))  # fmt: skip
 
 
 def _neighbour(scene: Scene) -> Fault:
@@ -310,7 +311,8 @@ def _wrong_mac(scene: Scene) -> Fault:
                      fix=(change("ip neigh flush dev eth0  # inside the pod", scene.node),),
                      verify=("ip neigh show  # inside the pod",))  # fmt: skip
     return Fault("neighbour-wrong-mac", f"A neighbour entry of {scene.node} has the wrong MAC", step.where, step.detail,
-                 place="wire", fix=(change(_neigh_del(step.where), scene.node),), verify=("ip neigh show",))  # fmt: skip
+                 place="wire", fix=(change(_neigh_del(step.where), scene.node),),
+                 verify=("ip neigh show",))  # fmt: skip
 
 
 def _neigh_del(where: str) -> str:

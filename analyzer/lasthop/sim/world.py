@@ -92,9 +92,8 @@ class World:
                 if address.ip.is_loopback or address.ip.is_link_local or address.dev == "lo":
                     continue
                 link = state.links.get(address.dev)
-                if link is not None and link.kind in ("dummy", "bridge") and address.dev != "cni0":
-                    if link.kind == "dummy" or not link.running:
-                        continue
+                if link is not None and (link.kind == "dummy" or (link.kind == "bridge" and not link.running)):
+                    continue
                 owners.setdefault(address.ip, Place(state.node, HOST, address.dev))
         return owners
 
@@ -207,6 +206,6 @@ class World:
         return state.links.get("eth0")
 
     def pod_mac(self, place: PodPlace) -> str:
-        """The MAC that the host side must send to: from the pod's own interface, else the endpoint object; "" unknown."""
+        """The MAC that the host side must send to: its own interface's, else the endpoint object's; "" unknown."""
         link = self.pod_device(place)
         return (link.mac if link is not None and link.mac else place.mac).lower()

@@ -50,8 +50,8 @@ class RoutingMachine:
             run("ip", "netns", "add", name)
         self._enter(self.outside)
         for port in PORTS:
-            run("ip", "link", "add", f"o{port}", "address", mac(port, 2), "type", "veth", "peer", "name", port, "address",
-                mac(port, 1), "netns", self.router)  # fmt: skip
+            run("ip", "link", "add", f"o{port}", "address", mac(port, 2), "type", "veth", "peer", "name", port,
+                "address", mac(port, 1), "netns", self.router)  # fmt: skip
             run("sysctl", "-qw", f"net.ipv6.conf.o{port}.disable_ipv6=1")
             run("ip", "link", "set", f"o{port}", "up")
             sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
