@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -205,7 +206,16 @@ def parse_nft_base_chains(text: str, path: str) -> ParseResult[NftBaseChain]:
         return _parse_json(text, path)
     reader = _Reader(path)
     builder = reader.builder
+    own = iter(_iptables_tables(text))
+    skip = next(own, None)
+    resume = 0
     for count, line in numbered(text):
+        if count < resume:
+            continue
+        if skip is not None and count == skip[0]:
+            builder.lines += skip[2]
+            resume, skip = skip[1] + 1, next(own, None)
+            continue
         stripped = line.strip()
         if not stripped or stripped[0] == "#":
             continue
@@ -221,6 +231,38 @@ def parse_nft_base_chains(text: str, path: str) -> ParseResult[NftBaseChain]:
         reader.leave()
         builder.values.extend(reader.table.facts())
     return builder.result()
+
+
+_OWN_TABLE = re.compile(r"^table (ip6?) (filter|nat|mangle|raw|security) \{$", re.MULTILINE)
+_OWN_HOOK = re.compile(r"^\tchain (\S+) \{\n\t\t(type .*)$", re.MULTILINE)
+
+
+def _iptables_tables(text: str) -> Iterator[tuple[int, int, int]]:
+    """(first line, last line, data lines) of whole tables whose base chains are all iptables-nft's own: they have
+    nothing to say here, and they are nearly all of a large listing."""
+    line, at = 1, 0
+    for match in _OWN_TABLE.finditer(text):
+        end = text.find("\n}\n", match.end())
+        if match.start() < at or end < 0:
+            continue
+        block = text[match.start() : end + 2]
+        hooks = _OWN_HOOK.findall(block)
+        if len(hooks) != block.count("\n\t\ttype ") or "\n\tflowtable " in block:
+            continue
+        if not all(_own(match.group(1), match.group(2), name, header) for name, header in hooks):
+            continue
+        line += text.count("\n", at, match.start())
+        length = block.count("\n")
+        yield line, line + length, length + 1 - block.count("\n\n")
+        line, at = line + length, end + 2
+
+
+def _own(family: str, table: str, name: str, header: str) -> bool:
+    hook = _HOOK.match(header)
+    if hook is None:
+        return False
+    kind, at, _, _, priority = hook.groups()
+    return is_iptables_chain(family, table, name, kind or "", at, priority_of(priority, family))
 
 
 _NATIVE_TABLE = re.compile(r"table (ip6?) (filter|nat|mangle|raw|security) \{")
