@@ -47,7 +47,10 @@ CASES: list[tuple[str, Change, tuple[str, int, str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "change", "expected"), CASES, ids=lambda value: str(value)[:40])
+IDS = [f"{one[2][0]}-{number}" for number, one in enumerate(CASES)]
+
+
+@pytest.mark.parametrize(("kind", "change", "expected"), CASES, ids=IDS)
 def test_cause(kind: str, change: Change, expected: tuple[str, int, str]) -> None:
     one = found(change, kind)
     assert (one.code, one.step, one.node) == expected

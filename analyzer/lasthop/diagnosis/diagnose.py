@@ -145,7 +145,13 @@ def walk_flows(
                 dropped.append(str(error))
 
     asked = questions or diagnoser.snapshot.questions
-    walk(asked or discover.failing_flows(diagnoser.world))
+    if asked:
+        walk(asked)
+    else:
+        failing = discover.failing_flows(diagnoser.world)
+        named = {(question.src, question.dst, question.proto, question.port) for question in failing}
+        silent = discover.unanswered_flows(diagnoser.world, diagnoser.bundle)
+        walk((*failing, *(q for q in silent if (q.src, q.dst, q.proto, q.port) not in named)))
     if not asked and all(_intended_deny(flow) for flow in flows):
         walk(discover.samples(diagnoser.world))
     flows.sort(key=lambda flow: ORDER.index(flow.verdict))

@@ -1,10 +1,12 @@
-"""Without a question: the flows that conntrack shows failing, else one sample per pair of nodes."""
+"""Without a question: the flows that conntrack and captures show failing, else one sample per pair of nodes."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 
+from lasthop.bundle.model import Bundle
+from lasthop.capture.unanswered import unanswered
 from lasthop.facts.snapshot import Question
 from lasthop.sim.world import PodPlace, World
 
@@ -34,6 +36,16 @@ def failing_flows(world: World) -> tuple[Question, ...]:
     return tuple(
         Question(src, dst, proto, port, "conntrack") for (src, dst, proto, port), _ in tries.most_common(MAX_FAILING)
     )
+
+
+def unanswered_flows(world: World, bundle: Bundle) -> tuple[Question, ...]:
+    """TCP connections of pods that the captures saw begin and never saw answered, most attempts first."""
+    captures = [capture for node in world.snapshot.nodes.values() for capture in node.captures]
+    return tuple(
+        Question(str(found.src), str(found.dst), "tcp", found.port, "capture")
+        for found in unanswered(captures, bundle.read)
+        if {found.src, found.dst} & world.pod_addresses.keys()
+    )[:MAX_FAILING]
 
 
 def samples(world: World) -> tuple[Question, ...]:
