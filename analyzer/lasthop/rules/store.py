@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -57,7 +58,7 @@ def kind_levels() -> Mapping[str, str]:
     return {kind: level for level in ("netns", "node", "cluster") for kind, _ in kinds(level)}
 
 
-class Store:
+class Store(ABC):
     """An in-memory database over the facts of `places`, which are numbered from 0; cluster objects have place -1."""
 
     def __init__(self, where: Sequence[Place]) -> None:
@@ -70,9 +71,9 @@ class Store:
         self._guard = Guard(self._db, _readable)
         self._scope: tuple[int, ...] = ()
 
+    @abstractmethod
     def state(self, kind: str, place: int) -> str:
         """complete, partial, absent or not-applicable: what is known of that kind at that place."""
-        raise NotImplementedError
 
     def select(self, sql: str, visible: Iterable[int], needs: Iterable[str] = ()) -> Rows:
         """Rows of the query over the facts of the places in `visible` (cluster objects are always visible).
@@ -104,13 +105,13 @@ class Store:
             marks = ", ".join("?" * (len(all_layouts()["coverage"].columns) + 1))
             self._db.executemany(f"INSERT INTO {_RAW}coverage VALUES ({marks})", self.coverage(fresh))
 
+    @abstractmethod
     def coverage(self, wanted: set[str]) -> Iterable[Row]:
         """Rows of the table `coverage` for these kinds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows_of(self, name: str) -> Iterable[Row]:
         """Rows of one table, each led by its place's number."""
-        raise NotImplementedError
 
     def _ensure(self, name: str) -> None:
         if name not in self._ready:
