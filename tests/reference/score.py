@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
     table: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "expected.yaml").read_text())
     cases = arguments or list(table)
     counts: Counter[tuple[str, str]] = Counter()
-    wrong_on_healthy = called_no_break = unparsed = lines = 0
+    wrong_on_healthy = called_no_break = crashed = unparsed = lines = 0
     for case in cases:
         expected = table[case]
         faulty = {"break", "partial"} & set(expected["verdict"]) and not expected.get("harmless")
@@ -89,6 +89,7 @@ def main(arguments: list[str]) -> int:
         except Exception:
             traceback.print_exc()
             counts[kind, "wrong"] += 1
+            crashed += 1
             print(f"wrong      {case:42} traceback")
             continue
         flow = diagnosis.flows[0]
@@ -119,7 +120,7 @@ def main(arguments: list[str]) -> int:
               f"{counts['healthy', 'undecided']} undecided, {wrong_on_healthy} wrong")
     if lines:
         print(f"lines not understood: {unparsed} of {lines} ({100 * unparsed / lines:.3f} %)")
-    return 1 if wrong_on_healthy or called_no_break else 0
+    return 1 if wrong_on_healthy or called_no_break or crashed else 0
 
 
 if __name__ == "__main__":
